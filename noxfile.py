@@ -1,0 +1,98 @@
+"""The project's checks: ``nox`` runs what a change must pass, ``nox -l`` lists the rest."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = False
+
+
+def group(name: str) -> list[str]:
+    """A dependency group's requirements."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling, and the lint rules of pyproject.toml."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict on everything."""
+    session.install(".[cli,server]", *group("types"), *group("test"), "nox")
+    session.run("mypy")
+
+
+@nox.session
+def public_types(session: nox.Session) -> None:
+    """How much of the public interface is typed, by pyright."""
+    session.install(".[cli,server]", "pyright")
+    session.run("pyright", "--verifytypes", "asyncrad69", "--ignoreexternal")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests, against the built wheel."""
+    wheel = build_wheel(session)
+    session.install(f"{wheel}[cli,server]", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Branch coverage; the rooms without I/O must have all of it."""
+    session.install("-e", ".[cli,server]", *group("test"), *group("coverage"))
+    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "report", "--fail-under=90")
+    session.run("coverage", "report", "--fail-under=100", f"--include={','.join(PURE_ROOMS)}")
+
+
+PURE_ROOMS = [
+    f"*/asyncrad69/_{room}.py"
+    for room in (
+        "content_encoding dicom errors events instance ledger multipart options plan reference_files references "
+        "reply report soap transfer_syntaxes"
+    ).split()
+]
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Against RAD-69 servers that are not ours, where they are at hand; skipped by name elsewhere."""
+    session.install(f"{build_wheel(session)}[cli,server]", *group("test"))
+    session.run("pytest", "-m", "interop", "--timeout", "600", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job as a user runs it: a simulated source, a retrieve, files, a report."""
+    session.install(f"{build_wheel(session)}[cli,server]")
+    session.run("rad69", "demo", "--json", "-o", str(Path(session.create_tmp(), "demo")))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmark's quick form."""
+    session.install(".[cli,server]", *group("test"), *group("bench"))
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]))
+
+
+def build_wheel(session: nox.Session) -> str:
+    """Build the wheel that users would install; returns its path."""
+    folder = Path(session.create_tmp(), "wheel")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+    return str(next(folder.glob("*.whl")))

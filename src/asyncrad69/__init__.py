@@ -1,0 +1,137 @@
+"""
+Retrieve DICOM instances from an IHE Imaging Document Source with RAD-69, and prove that all of them came.
+
+`AsyncRad69` is the client, `Rad69` the same without ``await``. What they do not do: search for instances (RAD-69
+asks for them by name), store or anonymise them, or decode pixels.
+"""
+
+import multipart as _multipart_package
+
+if not hasattr(_multipart_package, "PushMultipartParser"):
+    # Old releases of python-multipart install a module of the same name.
+    raise ImportError(
+        f"'multipart' is not the package asyncrad69 needs, but another of that name ({_multipart_package.__name__} "
+        "from an old python-multipart). Run: pip install --upgrade python-multipart && "
+        "pip install --force-reinstall multipart"
+    )
+
+from ._blocking import Rad69, Retrieval
+from ._client import AsyncRad69
+from ._errors import (
+    AuthenticationError,
+    ConnectionFailed,
+    ConnectionLost,
+    HTTPStatusRefused,
+    IncompleteRetrieveError,
+    InstanceNotAvailable,
+    InvalidInstanceError,
+    InvalidReferenceError,
+    LimitExceeded,
+    MultipartError,
+    NonInstanceReferenceError,
+    NotARad69Response,
+    ProtocolError,
+    Rad69Error,
+    RegistryError,
+    RequestTooLarge,
+    ServerBusy,
+    ServerError,
+    SoapError,
+    SoapFault,
+    StorageError,
+    TLSError,
+    TransferSyntaxRefused,
+    TransferTimeout,
+    TransportError,
+    TruncatedResponse,
+    WadoInstanceUnknown,
+    XDSBusyError,
+    XDSDocumentUniqueIdError,
+    XDSHomeCommunityError,
+    XDSMissingDocumentError,
+    XDSRepositoryError,
+    XDSRequestError,
+    XDSTooMuchError,
+    XDSUnknownRepositoryIdError,
+)
+from ._events import (
+    BytesReceived,
+    Event,
+    InstanceFailed,
+    InstanceVerified,
+    RequestFinished,
+    RequestStarted,
+    RetryScheduled,
+)
+from ._instance import Instance
+from ._options import Limits, Options, Retry, Timeout
+from ._reference_files import references_from_kos, references_from_table
+from ._references import InstanceReference, references_from
+from ._report import Report, Row
+from ._retrieval import AsyncRetrieval
+from ._transfer_syntaxes import AS_STORED, LOSSLESS, UNCOMPRESSED
+from ._version import __version__
+
+__all__ = [
+    "AS_STORED",
+    "AsyncRad69",
+    "AsyncRetrieval",
+    "AuthenticationError",
+    "BytesReceived",
+    "ConnectionFailed",
+    "ConnectionLost",
+    "Event",
+    "HTTPStatusRefused",
+    "IncompleteRetrieveError",
+    "Instance",
+    "InstanceFailed",
+    "InstanceNotAvailable",
+    "InstanceReference",
+    "InstanceVerified",
+    "InvalidInstanceError",
+    "InvalidReferenceError",
+    "LOSSLESS",
+    "LimitExceeded",
+    "Limits",
+    "MultipartError",
+    "NonInstanceReferenceError",
+    "NotARad69Response",
+    "Options",
+    "ProtocolError",
+    "Rad69",
+    "Rad69Error",
+    "RegistryError",
+    "Report",
+    "RequestFinished",
+    "RequestStarted",
+    "RequestTooLarge",
+    "Retrieval",
+    "Retry",
+    "RetryScheduled",
+    "Row",
+    "ServerBusy",
+    "ServerError",
+    "SoapError",
+    "SoapFault",
+    "StorageError",
+    "TLSError",
+    "Timeout",
+    "TransferSyntaxRefused",
+    "TransferTimeout",
+    "TransportError",
+    "TruncatedResponse",
+    "UNCOMPRESSED",
+    "WadoInstanceUnknown",
+    "XDSBusyError",
+    "XDSDocumentUniqueIdError",
+    "XDSHomeCommunityError",
+    "XDSMissingDocumentError",
+    "XDSRepositoryError",
+    "XDSRequestError",
+    "XDSTooMuchError",
+    "XDSUnknownRepositoryIdError",
+    "__version__",
+    "references_from",
+    "references_from_kos",
+    "references_from_table",
+]

@@ -1,0 +1,231 @@
+"""
+`Rad69`: the same client for code that does not await: notebooks, scripts, thread pools.
+
+One event loop in one thread does the work, through anyio's blocking portal, so that it works inside a running loop
+too. The only room that knows `anyio.from_thread`.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import ExitStack, closing
+from os import PathLike
+from ssl import SSLContext
+from types import TracebackType
+from typing import TypeVar, Unpack
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from ._client import AsyncRad69
+from ._dicom import Dataset
+from ._endpoint import Auth, HTTPClient
+from ._errors import InvalidInstanceError
+from ._instance import Instance
+from ._options import RetrieveOptions
+from ._references import References
+from ._report import Report
+from ._retrieval import AsyncRetrieval
+
+T = TypeVar("T")
+
+
+class Rad69:
+    """
+    `AsyncRad69` without ``await``: the same names, parameters and errors.
+
+        with Rad69("https://source.example/rad69", repository_unique_id="1.2.3") as rad69:
+            for dataset in rad69.datasets(references):
+                ...
+
+    Args:
+        url: As for `AsyncRad69`, as are all others.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: str | PathLike[str] | None = None,
+        ssl_context: SSLContext | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        allow_plaintext: bool = False,
+        http_client: HTTPClient | None = None,
+        **options: Unpack[RetrieveOptions],
+    ) -> None:
+        self._client = AsyncRad69(
+            url,
+            auth=auth,
+            headers=headers,
+            verify=verify,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            trust_env=trust_env,
+            allow_plaintext=allow_plaintext,
+            http_client=http_client,
+            **options,
+        )
+        self._thread: _Thread | None = None
+        self._finalizer: weakref.finalize[[_Thread], Rad69] | None = None
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("AsyncRad69", "Rad69", 1)
+
+    def __enter__(self) -> Rad69:
+        if self._thread is not None:
+            raise RuntimeError("this client is open already: share it, or make another")
+        self._thread = _Thread(self._client)
+        # Forgotten clients end with the garbage collector, or with the interpreter: no thread is left.
+        self._finalizer = weakref.finalize(self, _forgotten, self._thread)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every retrieve, the event loop and its thread. Does nothing the second time."""
+        thread, self._thread = self._thread, None
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        if thread is not None:
+            thread.stop()
+
+    def datasets(
+        self, references: References, **options: Unpack[RetrieveOptions]
+    ) -> Generator[Dataset, None, None]:
+        """As `AsyncRad69.datasets`, a generator."""
+        return _parsed(self.retrieve(references, **options))
+
+    def instances(
+        self, references: References, **options: Unpack[RetrieveOptions]
+    ) -> Generator[Instance, None, None]:
+        """As `AsyncRad69.instances`, a generator."""
+        return _unparsed(self.retrieve(references, **options))
+
+    def retrieve(self, references: References, **options: Unpack[RetrieveOptions]) -> Retrieval:
+        """As `AsyncRad69.retrieve`: a context manager to iterate over."""
+        return Retrieval(self._running, self._client.retrieve(references, **options))
+
+    def get_dataset(self, reference: References, **options: Unpack[RetrieveOptions]) -> Dataset:
+        """As `AsyncRad69.get_dataset`."""
+        return self._running().call(lambda: self._client.get_dataset(reference, **options))
+
+    def download(
+        self, references: References, target: str | PathLike[str], **options: Unpack[RetrieveOptions]
+    ) -> Report:
+        """As `AsyncRad69.download`."""
+        return self._running().call(lambda: self._client.download(references, target, **options))
+
+    def _running(self) -> _Thread:
+        if self._thread is None:
+            raise RuntimeError("the client is not open: use it inside 'with Rad69(...) as rad69:'")
+        return self._thread
+
+
+class Retrieval:
+    """
+    One retrieve, and its report: `AsyncRetrieval` without ``await``. Made by `Rad69.retrieve`.
+
+    A context manager to iterate over, for the instances in the order they arrive.
+    """
+
+    def __init__(self, thread: Callable[[], _Thread], retrieval: AsyncRetrieval) -> None:
+        self._thread = thread
+        self._retrieval = retrieval
+
+    @property
+    def report(self) -> Report:
+        """What became of every instance, as of now; what is still to come counts as missing."""
+        return self._retrieval.report
+
+    def __enter__(self) -> Retrieval:
+        self._thread()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Retrieval:
+        return self
+
+    def __next__(self) -> Instance:
+        """The next instance; raises what `AsyncRetrieval.__anext__` does, and `StopIteration` at the end."""
+        try:
+            return self._thread().call(self._retrieval.__anext__)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """End what is in flight. The report stays. Does nothing the second time."""
+        self._thread().call(self._retrieval.aclose)
+
+    def reject(self, instance: Instance, error: InvalidInstanceError) -> None:
+        """Take a delivered instance back: the caller's own reading of it failed with *error*."""
+        self._retrieval.reject(instance, error)
+
+
+def _parsed(retrieval: Retrieval) -> Generator[Dataset, None, None]:
+    with closing(retrieval):
+        for instance in retrieval:
+            try:
+                dataset = instance.dataset  # here, beside the thread that receives the next one
+            except InvalidInstanceError as exc:
+                retrieval.reject(instance, exc)
+            else:
+                yield dataset
+
+
+def _unparsed(retrieval: Retrieval) -> Generator[Instance, None, None]:
+    with closing(retrieval):
+        yield from retrieval
+
+
+class _Thread:
+    """The event loop's thread, with the client open in it."""
+
+    def __init__(self, client: AsyncRad69) -> None:
+        self._process = os.getpid()
+        with ExitStack() as stack:
+            self._portal: BlockingPortal = stack.enter_context(start_blocking_portal(name="asyncrad69"))
+            # Entered and left in one task, as a cancel scope must be.
+            opened = self._portal.wrap_async_context_manager(client)
+            opened.__enter__()
+            # Left without an exception: a KeyboardInterrupt thrown into the loop's thread would kill the loop.
+            stack.callback(opened.__exit__, None, None, None)
+            self._stack = stack.pop_all()
+
+    def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Await *function*'s result in the loop; if we are interrupted, so is it."""
+        if os.getpid() != self._process:
+            raise RuntimeError("the client was opened before a fork: open one in the child")
+        future = self._portal.start_task_soon(function)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        # A forked child has the object but not the thread.
+        if os.getpid() == self._process:
+            self._stack.close()
+
+
+def _forgotten(thread: _Thread) -> None:
+    warnings.warn("a Rad69 client was not closed: use 'with Rad69(...)'", ResourceWarning, stacklevel=2)
+    thread.stop()

@@ -1,0 +1,234 @@
+"""`AsyncRad69`: the face for asyncio and trio. It only wires."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from os import PathLike
+from ssl import SSLContext
+from types import TracebackType
+from typing import Unpack
+
+from anyio import CancelScope, create_task_group, to_thread
+from anyio.abc import TaskGroup
+from anyio.lowlevel import EventLoopToken, current_token
+
+from ._dicom import Dataset
+from ._endpoint import Auth, Connection, Endpoint, HTTPClient
+from ._errors import IncompleteRetrieveError, InvalidInstanceError
+from ._files import PathTemplate, write_instance
+from ._instance import Instance
+from ._options import MIB, Options, RetrieveOptions
+from ._plan import addressed
+from ._references import References, references_from
+from ._report import Report
+from ._retrieval import AsyncRetrieval
+
+# Parsing is quicker on the spot than in a thread, up to what would hold up the event loop for long.
+_PARSE_IN_THREAD = 32 * MIB
+
+
+class AsyncRad69:
+    """
+    An IHE Imaging Document Source, reached with RAD-69.
+
+        async with AsyncRad69("https://source.example/rad69", repository_unique_id="1.2.3") as rad69:
+            async for dataset in rad69.datasets(references):
+                ...
+
+    One client serves any number of retrieves at once, from the event loop it was opened in. Leaving it ends them.
+
+    Args:
+        url: The RAD-69 endpoint.
+        auth: Anything httpx takes for ``auth``, e.g. ``(user, password)``.
+        headers: Sent with every request.
+        verify: A file of CA certificates to trust in place of the usual ones.
+        ssl_context: All of TLS, client certificate included, in place of *verify*.
+        proxy: The URL of an HTTP proxy.
+        trust_env: Whether to take a proxy from the environment; off, since it would carry credentials there.
+        allow_plaintext: Whether credentials may go out over ``http://`` to another machine.
+        http_client: An `httpx.AsyncClient` to borrow, or one with the same interface (httpx2). It is neither closed
+            nor changed, and it decides about TLS and proxies. Give it as many connections as *concurrency*.
+        **options: Defaults for every retrieve; see `Options`.
+
+    Raises:
+        ValueError, TypeError: An option that makes no sense, said before anything is sent.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: str | PathLike[str] | None = None,
+        ssl_context: SSLContext | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        allow_plaintext: bool = False,
+        http_client: HTTPClient | None = None,
+        **options: Unpack[RetrieveOptions],
+    ) -> None:
+        self._options = Options(**options)
+        self._endpoint = Endpoint(
+            Connection(
+                url=url,
+                auth=auth,
+                headers=dict(headers or {}),
+                verify=verify,
+                ssl_context=ssl_context,
+                proxy=proxy,
+                trust_env=trust_env,
+                allow_plaintext=allow_plaintext,
+                http_client=http_client,
+            )
+        )
+        self._tasks: TaskGroup | None = None
+        self._loop: EventLoopToken | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._tasks is None else "open"
+        return f"<AsyncRad69 {self._endpoint.origin}, {self._options.concurrency} requests at once, {state}>"
+
+    async def __aenter__(self) -> AsyncRad69:
+        if self._tasks is not None:
+            raise RuntimeError("this client is open already: share it, or make another")
+        await self._endpoint.__aenter__()
+        self._tasks = await create_task_group().__aenter__()
+        self._loop = current_token()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End every retrieve and close what the client owns. Does nothing the second time."""
+        tasks, self._tasks = self._tasks, None
+        if tasks is None:
+            return
+        tasks.cancel_scope.cancel()
+        try:
+            # Left as if nothing had happened: the task group would wrap the caller's own exception in a group.
+            await tasks.__aexit__(None, None, None)
+        finally:
+            with CancelScope(shield=True):
+                await self._endpoint.__aexit__(None, None, None)
+
+    # --- retrieving
+
+    def datasets(
+        self, references: References, **options: Unpack[RetrieveOptions]
+    ) -> AsyncGenerator[Dataset, None]:
+        """
+        The pydicom Datasets of *references*, in the order they arrive, whole and verified.
+
+        Nothing is sent before the first is asked for. The loop may be left at any time; ``contextlib.aclosing``
+        makes sure that what is in flight ends there and then.
+
+        Args:
+            references: `InstanceReference`, 3-tuples of study, series and SOP Instance UID, Datasets that carry
+                them, dicomtrolley's references and objects: one, or any iterable of them.
+            **options: Override the client's.
+
+        Raises:
+            InvalidReferenceError: Now, if *references* do not name instances.
+            IncompleteRetrieveError: At the end of the loop, if something did not come.
+            Rad69Error: As soon as something concerns the endpoint as a whole.
+        """
+        return self._parsed(self.retrieve(references, **options))
+
+    def instances(
+        self, references: References, **options: Unpack[RetrieveOptions]
+    ) -> AsyncGenerator[Instance, None]:
+        """
+        As `datasets`, but `Instance` objects: the bytes exactly as sent, verified and not parsed.
+        """
+        return self._unparsed(self.retrieve(references, **options))
+
+    def retrieve(self, references: References, **options: Unpack[RetrieveOptions]) -> AsyncRetrieval:
+        """
+        As `instances`, with a deterministic end and a report: an async context manager to iterate over.
+        """
+        chosen = self._options.override(options)
+        return AsyncRetrieval(self, addressed(references_from(references), chosen), chosen)
+
+    async def get_dataset(self, reference: References, **options: Unpack[RetrieveOptions]) -> Dataset:
+        """
+        The Dataset of one instance.
+
+        Raises:
+            Rad69Error: Why it did not come, e.g. `XDSMissingDocumentError`.
+        """
+        if len(references_from(reference)) != 1:
+            raise ValueError("get_dataset takes one reference; datasets() takes many")
+        try:
+            async with aclosing(self.datasets(reference, **options)) as datasets:
+                return await anext(datasets)
+        except IncompleteRetrieveError as exc:
+            row = exc.report.rows[0]
+            raise (row.error or exc) from None
+
+    async def download(
+        self, references: References, target: str | PathLike[str], **options: Unpack[RetrieveOptions]
+    ) -> Report:
+        """
+        Write *references* to files, byte for byte as they were sent.
+
+        Args:
+            references: As for `datasets`.
+            target: A folder, or a path with ``{StudyInstanceUID}``, ``{SeriesInstanceUID}`` and
+                ``{SOPInstanceUID}`` in it. A file appears under its name only once it is whole, and never replaces
+                one with other content.
+            **options: Override the client's.
+
+        Raises:
+            IncompleteRetrieveError: When the rest is written, if something did not come.
+            StorageError: A file cannot be written.
+        """
+        template = PathTemplate(target)
+        async with self.retrieve(references, **options) as retrieval:
+            async for instance in retrieval:
+                path = template.path(instance.reference)
+                await to_thread.run_sync(write_instance, path, instance.data)
+                retrieval.written(instance, str(path))
+        return retrieval.report
+
+    # --- for retrieves
+
+    def tasks(self) -> TaskGroup:
+        """The task group that workers live in; for `AsyncRetrieval`."""
+        if self._tasks is None:
+            raise RuntimeError("the client is not open: use it inside 'async with AsyncRad69(...) as rad69:'")
+        if self._loop != current_token():
+            raise RuntimeError("the client was opened in another event loop: open one in each")
+        return self._tasks
+
+    def endpoint(self) -> Endpoint:
+        """Where requests go; for `AsyncRetrieval`."""
+        return self._endpoint
+
+    async def _parsed(self, retrieval: AsyncRetrieval) -> AsyncGenerator[Dataset, None]:
+        async with retrieval:
+            async for instance in retrieval:
+                try:
+                    dataset = await _parse(instance)
+                except InvalidInstanceError as exc:
+                    retrieval.reject(instance, exc)
+                else:
+                    yield dataset
+
+    async def _unparsed(self, retrieval: AsyncRetrieval) -> AsyncGenerator[Instance, None]:
+        async with retrieval:
+            async for instance in retrieval:
+                yield instance
+
+
+async def _parse(instance: Instance) -> Dataset:
+    if len(instance.data) < _PARSE_IN_THREAD:
+        return instance.dataset
+    return await to_thread.run_sync(lambda: instance.dataset)

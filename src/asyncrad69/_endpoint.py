@@ -1,0 +1,361 @@
+"""
+One HTTP endpoint: how a request is posted and a reply's bytes are read. The only room that knows httpx, beside the
+transport it installs; every error of httpx becomes one of ours here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from os import PathLike
+from types import ModuleType
+from typing import TypeAlias, TypeVar, cast
+
+import httpx
+from anyio import fail_after
+
+from ._errors import ConnectionFailed, ConnectionLost, Rad69Error, TLSError, TransferTimeout, TransportError
+from ._options import Timeout
+from ._version import __version__
+
+T = TypeVar("T")
+
+Auth: TypeAlias = httpx.Auth | tuple[str, str] | Callable[[httpx.Request], httpx.Request]
+HTTPClient: TypeAlias = httpx.AsyncClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """
+    How to reach the endpoint; described at `AsyncRad69`.
+
+    With a borrowed *http_client*, whatever belongs to the connection is that client's business.
+    """
+
+    url: str
+    auth: Auth | None = field(default=None, repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    verify: str | PathLike[str] | None = None
+    ssl_context: ssl.SSLContext | None = None
+    proxy: str | None = field(default=None, repr=False)
+    trust_env: bool = False
+    allow_plaintext: bool = False
+    http_client: HTTPClient | None = None
+
+    def __post_init__(self) -> None:
+        url = _checked_url(self.url)
+        secrets = self.auth is not None or any(name.lower() in _SECRET_HEADERS for name in self.headers)
+        if url.scheme == "http" and secrets and not self.allow_plaintext and not _is_loopback(url.host):
+            raise ValueError(
+                "credentials would go out in plain text: use https://, or say allow_plaintext=True if the network "
+                "is trusted"
+            )
+        if self.http_client is not None and (self.verify or self.ssl_context or self.proxy or self.trust_env):
+            raise ValueError("TLS and proxies are the http_client's own: set them where it is made")
+        if self.verify is not None and self.ssl_context is not None:
+            raise ValueError("pass verify or ssl_context, not both")
+        if isinstance(self.verify, bool):
+            raise TypeError("verify is a file of CA certificates; to switch checks off, build an ssl_context that does")
+
+
+_SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key"))
+
+
+def _checked_url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+        host = url.host
+    except (httpx.InvalidURL, ValueError, TypeError) as exc:
+        raise ValueError(f"url is not an URL: {type(exc).__name__}") from None
+    if url.scheme not in {"http", "https"} or not host:
+        raise ValueError("url is the RAD-69 endpoint, http:// or https:// with a host")
+    if url.userinfo:
+        raise ValueError("url carries credentials, which end up in logs: pass auth=(user, password) instead")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Response:
+    """
+    The head of a reply, and its body as it comes.
+
+    Attributes:
+        status: The HTTP status.
+        content_type: The Content-Type header; empty without one.
+        content_encoding: The Content-Encoding header; empty without one.
+        retry_after_s: What Retry-After asks for, in seconds; ``None`` without one that can be read.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.content_type = response.headers.get("content-type", "")
+        self.content_encoding = response.headers.get("content-encoding", "")
+        self.retry_after_s = _retry_after_s(response.headers.get("retry-after", ""))
+
+    def raw(self) -> AsyncGenerator[bytes, None]:
+        """The body in blocks, encoded as it came; close it."""
+        return cast("AsyncGenerator[bytes, None]", self._response.aiter_raw())
+
+
+def _retry_after_s(value: str) -> float | None:
+    """RFC 9110 10.2.3: seconds, or an HTTP date."""
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        then = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    now = datetime.now(tz=UTC)
+    return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp())
+
+
+class Endpoint:
+    """
+    Enter it to open what it owns; leave it to close that, and nothing it was lent.
+
+    Args:
+        connection: How to reach it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.url = connection.url
+        #: The URL's scheme, host and port, for people.
+        self.origin = str(httpx.URL(connection.url).copy_with(raw_path=b"/"))
+        self._connection = connection
+        self._client = connection.http_client
+        self._errors: _ErrorTable = ()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Endpoint:
+        if self._client is None:
+            self._client = await self._stack.enter_async_context(_own_client(self._connection))
+        self._errors = _error_table(_module_of(self._client))
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    @asynccontextmanager
+    async def post(
+        self, body: bytes, *, content_type: str, accept: str, timeout: Timeout
+    ) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:
+        """
+        POST *body* and give the reply's head, and its body in blocks, encoded as it came.
+
+        Raises:
+            TransportError: Here and from the body's iterator: whatever the network does.
+        """
+        assert self._client is not None
+        headers = {
+            **self._connection.headers,
+            "Content-Type": content_type,
+            "Accept": accept,
+            "Accept-Encoding": "identity",
+            "User-Agent": f"asyncrad69/{__version__}",
+        }
+        # Our own scopes bound the waits for the reply: the limit before its head is not the one inside its body.
+        limits = httpx.Timeout(connect=timeout.connect_s, write=timeout.send_s, read=None, pool=None)
+        auth = self._connection.auth if self._connection.auth is not None else httpx.USE_CLIENT_DEFAULT
+        request = self._client.build_request("POST", self.url, headers=headers, content=body, timeout=limits)
+        with self._translated():
+            sending = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+            response = await within(sending, timeout.first_byte_s, phase="first byte")
+        try:
+            head = Response(response)
+            async with aclosing(self._body(head, timeout.idle_s)) as blocks:
+                yield head, blocks
+        finally:
+            await response.aclose()
+
+    async def _body(self, head: Response, idle_s: float | None) -> AsyncGenerator[bytes, None]:
+        async with aclosing(head.raw()) as raw:
+            while True:
+                with self._translated():
+                    block = await within(anext(raw, None), idle_s, phase="idle")
+                if block is None:
+                    return
+                yield block
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as exc:
+            ours = _translate(exc, self._errors)
+            if ours is None:
+                raise
+            raise ours from _without_body(exc)
+
+
+async def within(awaitable: Awaitable[T], seconds: float | None, *, phase: str) -> T:
+    """
+    Await one thing for so long at most.
+
+    Raises:
+        TransferTimeout: It took longer.
+    """
+    try:
+        with fail_after(seconds):
+            return await awaitable
+    except TimeoutError:
+        raise TransferTimeout(
+            f"nothing came for {seconds} s ({phase})",
+            phase=phase,
+            limit_s=seconds or 0.0,
+            hint="If the source is only slow, raise it: timeout=Timeout(first_byte_s=..., idle_s=...).",
+        ) from None
+
+
+@asynccontextmanager
+async def _own_client(connection: Connection) -> AsyncIterator[httpx.AsyncClient]:
+    context = connection.ssl_context
+    if context is None and connection.verify is not None:
+        context = ssl.create_default_context(cafile=connection.verify)
+    async with httpx.AsyncClient(
+        verify=context or httpx.create_ssl_context(),
+        proxy=connection.proxy,
+        trust_env=connection.trust_env,
+        follow_redirects=False,
+        timeout=None,
+        # One number bounds the connections, the retrieve's concurrency. None is kept alive: a byte left over on a
+        # reused one is read as the answer to the next question, and may be another patient's.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+    ) as client:
+        yield client
+
+
+# --- errors --------------------------------------------------------------------------------------------
+
+_ErrorTable: TypeAlias = tuple[tuple[type[Exception], Callable[[Exception], Rad69Error]], ...]
+
+
+def _module_of(client: object) -> ModuleType:
+    """httpx, or the library with the same names (httpx2) that the client's class comes from."""
+    for cls in type(client).__mro__:
+        module = sys.modules.get(cls.__module__.partition(".")[0])
+        if module is not None and hasattr(module, "RemoteProtocolError"):
+            return module
+    return httpx
+
+
+def _error_table(module: ModuleType) -> _ErrorTable:
+    """Exception class to ours, the most specific first."""
+    named: tuple[tuple[str, Callable[[Exception], Rad69Error]], ...] = (
+        ("ConnectTimeout", lambda _: TransferTimeout("no connection was made in time", phase="connect")),
+        ("ReadTimeout", lambda _: TransferTimeout("nothing came for too long", phase="idle")),
+        ("WriteTimeout", lambda _: TransferTimeout("the request could not be sent in time", phase="send")),
+        ("PoolTimeout", _pool_timeout),
+        ("ConnectError", _connect_error),
+        ("ProxyError", lambda _: ConnectionFailed("the proxy refused the connection")),
+        ("UnsupportedProtocol", lambda _: ConnectionFailed("the proxy's or the source's URL scheme is not supported")),
+        ("LocalProtocolError", lambda _: TransportError("the request cannot be sent: a header is not valid HTTP")),
+        ("RemoteProtocolError", _framing_error),
+        ("NetworkError", _network_error),
+        ("TransportError", lambda exc: TransportError(f"the transport failed: {type(exc).__name__}")),
+        ("HTTPError", lambda exc: TransportError(f"the exchange failed: {type(exc).__name__}")),
+    )
+    return tuple((getattr(module, name), make) for name, make in named)
+
+
+def _translate(exc: Exception, table: _ErrorTable) -> Rad69Error | None:
+    return next((make(exc) for cls, make in table if isinstance(exc, cls)), None)
+
+
+def _without_body(exc: Exception) -> Exception:
+    """httpx's exceptions carry the request, and with it the assertion or the password: leave method and URL."""
+    request = getattr(exc, "_request", None)
+    if isinstance(request, httpx.Request):
+        exc.request = httpx.Request(request.method, request.url.copy_with(query=None))  # type: ignore[attr-defined]
+    return exc
+
+
+def _pool_timeout(_: Exception) -> Rad69Error:
+    return TransportError(
+        "no connection of the http_client became free",
+        hint="Give the http_client at least as many connections as concurrency, and no pool timeout.",
+    )
+
+
+def _framing_error(exc: Exception) -> Rad69Error:
+    # Some of these texts quote the peer's bytes, which may be anything.
+    ended = any(phrase in str(exc) for phrase in ("peer closed connection", "Server disconnected"))
+    return ConnectionLost(f"the reply's HTTP framing broke{': ' + str(exc) if ended else ''}")
+
+
+def _network_error(exc: Exception) -> Rad69Error:
+    tls = _tls_error(exc)
+    return tls or ConnectionLost(f"the connection was lost: {_system_reason(exc)}")
+
+
+def _connect_error(exc: Exception) -> Rad69Error:
+    return _tls_error(exc) or ConnectionFailed(
+        f"no connection to the source: {_system_reason(exc)}", hint="Check the host, the port, and the firewall."
+    )
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = exc
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _system_reason(exc: Exception) -> str:
+    """The operating system's words, which httpx often leaves out."""
+    for cause in _causes(exc):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return str(exc) or type(exc).__name__
+
+
+def _tls_error(exc: Exception) -> TLSError | None:
+    for cause in _causes(exc):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _certificate_error(cause)
+        if isinstance(cause, ssl.SSLError) and (cause.reason or "") in _TLS_ALERTS:
+            message, hint = _TLS_ALERTS[cause.reason or ""]
+            return TLSError(message, hint=hint)
+    return None
+
+
+_CA_HINT = "Pass verify='/path/to/ca.pem' with the certificate authority that the source's operator names."
+_HOST_HINT = "The URL must use the name that the certificate is for."
+_CLIENT_HINT = "Pass verify=context, an ssl.SSLContext with load_cert_chain(certificate, key)."
+
+_TLS_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the source requires a client certificate", _CLIENT_HINT),
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": ("the source refused the TLS handshake", _CLIENT_HINT),
+    "TLSV1_ALERT_UNKNOWN_CA": ("the source does not trust our client certificate", _CLIENT_HINT),
+    "TLSV1_ALERT_PROTOCOL_VERSION": ("the source offers no TLS version that is safe", "TLS 1.2 or later is needed."),
+    "WRONG_VERSION_NUMBER": ("the source does not speak TLS on this port", "Check the port, or use http://."),
+    "UNSUPPORTED_PROTOCOL": ("the source offers no TLS version that is safe", "TLS 1.2 or later is needed."),
+}
+
+
+def _certificate_error(error: ssl.SSLCertVerificationError) -> TLSError:
+    # OpenSSL's X509_V_ERR numbers.
+    if error.verify_code == 10:
+        return TLSError("the source's certificate has expired", hint="Its operator has to renew it.")
+    if error.verify_code in {62, 64}:
+        return TLSError("the source's certificate is for another host", hint=_HOST_HINT)
+    if error.verify_code in {2, 18, 19, 20, 21}:
+        return TLSError("the source's certificate is signed by an authority this Python does not know", hint=_CA_HINT)
+    return TLSError(f"the source's certificate is not valid: {error.verify_message}", hint=_CA_HINT)
+
+
+# Every name the table needs is there at import: a later httpx that drops one fails here, not in an exchange.
+_error_table(httpx)
+

@@ -1,0 +1,420 @@
+"""
+What can go wrong, as a tree sorted by two questions: whose fault is it, and is it worth asking again.
+
+    Rad69Error
+    |- TransportError                 the network: nothing, or not everything, came
+    |  |- ConnectionFailed            no connection was made
+    |  |- TLSError                    the peer's certificate, or ours, was refused
+    |  |- TransferTimeout             a wait was longer than allowed
+    |  |- ConnectionLost              the connection ended inside an exchange
+    |- ProtocolError                  the peer broke a rule
+    |  |- NotARad69Response           something else answered, e.g. a login page
+    |  |- MultipartError              MIME framing
+    |  |  |- TruncatedResponse        the reply ended too early
+    |  |- LimitExceeded               the reply is larger than we are willing to read
+    |  |- SoapError                   the SOAP envelope cannot be read, or answers another question
+    |  |- InvalidInstanceError        not DICOM, cut, or not the instance it should be
+    |- ServerError                    a well-formed "no"
+    |  |- HTTPStatusRefused           an HTTP status that ends the exchange
+    |  |  |- AuthenticationError      401, 403, 407
+    |  |  |- RequestTooLarge          413
+    |  |  |- ServerBusy               429, 503
+    |  |- SoapFault                   a SOAP 1.1 or 1.2 fault
+    |  |- RegistryError               an ebRS RegistryError, by its code
+    |- StorageError                   an instance could not be written
+    |- IncompleteRetrieveError        the sum of a retrieve that did not get everything
+
+A caller's own mistake is a ``ValueError``, ``TypeError`` or ``RuntimeError`` and is raised before any I/O.
+Messages hold UIDs, counts and codes; never a body, a credential or anything else a server wrote as free text.
+All of them pickle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._references import InstanceReference
+    from ._report import Report
+
+
+class Rad69Error(Exception):
+    """
+    The root of everything this library raises for what others did.
+
+    Attributes:
+        references: The instances concerned, as far as they are known.
+        hint: What to do about it, a sentence; ``None`` where nothing general can be said.
+        retryable: Whether asking again may help.
+        fatal: Whether it concerns the whole endpoint, so that asking for other instances is pointless.
+        asks_for_less: Whether a smaller request may succeed where this one did not.
+        report: The report of the retrieve that this error ended, if it ended one.
+    """
+
+    retryable: bool = False
+    fatal: bool = False
+    asks_for_less: bool = False
+    hint: str | None = None
+    report: Report | None = None
+
+    def __init__(
+        self, message: str, *, references: Iterable[InstanceReference] = (), hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.references = tuple(references)
+        if hint is not None:
+            self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """What happened, without the hint."""
+        return str(self.args[0]) if self.args else type(self).__name__
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call the class with `args` alone, which a subclass's keywords may forbid.
+        return _revive, (type(self), self.args, self.__dict__)
+
+
+def _revive(cls: type[Rad69Error], args: tuple[Any, ...], state: dict[str, Any]) -> Rad69Error:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
+
+
+# --- the network ---------------------------------------------------------------------------------------
+
+
+class TransportError(Rad69Error):
+    """The network failed. Its ``__cause__`` is the HTTP library's own error, without the request's body."""
+
+    retryable = True
+
+
+class ConnectionFailed(TransportError):
+    """No connection could be made: name resolution, refusal, an unreachable host, a proxy."""
+
+
+class TLSError(TransportError):
+    """The TLS handshake failed for a reason that repeating does not change."""
+
+    retryable = False
+    fatal = True
+
+
+class TransferTimeout(TransportError):
+    """
+    A wait was longer than allowed.
+
+    Attributes:
+        phase: ``"connect"``, ``"send"``, ``"first byte"``, ``"idle"`` or ``"throughput"``.
+        limit_s: The limit, in seconds.
+    """
+
+    def __init__(self, message: str, *, phase: str = "", limit_s: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.phase = phase
+        self.limit_s = limit_s
+
+
+class ConnectionLost(TransportError):
+    """The connection ended, or its HTTP framing broke, before the exchange was over."""
+
+
+# --- the peer broke a rule -----------------------------------------------------------------------------
+
+
+class ProtocolError(Rad69Error):
+    """The reply breaks a rule of HTTP, MIME, SOAP, XOP or DICOM."""
+
+
+class NotARad69Response(ProtocolError):
+    """
+    What answered does not speak RAD-69: a login page, a proxy's error page, an empty body.
+
+    Attributes:
+        content_type: The media type it declared, in lower case and without parameters.
+        http_status: The HTTP status.
+    """
+
+    fatal = True
+
+    def __init__(self, message: str, *, content_type: str = "", http_status: int = 0, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.content_type = content_type
+        self.http_status = http_status
+
+
+class MultipartError(ProtocolError):
+    """The MIME framing of the reply is broken (RFC 2046, RFC 2387)."""
+
+    retryable = True
+
+
+class TruncatedResponse(MultipartError):
+    """The reply ended before its closing delimiter, or without a part it promised."""
+
+
+class LimitExceeded(ProtocolError):
+    """
+    The reply is larger than we are willing to read.
+
+    Attributes:
+        limit: The name of the limit, a field of `Limits`.
+        maximum: Its value.
+    """
+
+    def __init__(self, message: str, *, limit: str = "", maximum: int = 0, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.limit = limit
+        self.maximum = maximum
+
+
+class SoapError(ProtocolError):
+    """The SOAP envelope cannot be read, has no status, or answers another question."""
+
+    retryable = True
+
+
+class InvalidInstanceError(ProtocolError):
+    """A document is not DICOM, is cut, or is not the instance it should be."""
+
+    retryable = True
+
+
+# --- a well-formed "no" --------------------------------------------------------------------------------
+
+
+class ServerError(Rad69Error):
+    """The source understood and refused."""
+
+
+class HTTPStatusRefused(ServerError):
+    """
+    An HTTP status that ends the exchange.
+
+    Attributes:
+        http_status: The status.
+        retry_after_s: What the server asked us to wait, in seconds; ``None`` where it did not.
+    """
+
+    def __init__(
+        self, message: str, *, http_status: int = 0, retry_after_s: float | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(message, **kwargs)
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        self.retryable = self.retryable or http_status in {408, 425, 500, 502, 504}
+        self.fatal = self.fatal or http_status in {404, 405, 410} or 300 <= http_status < 400
+
+
+class AuthenticationError(HTTPStatusRefused):
+    """401, 403 or 407: who we are is unknown, or not allowed to do this."""
+
+    fatal = True
+    hint = "Pass auth=, headers= or a client certificate (ssl_context=) that the source accepts."
+
+
+class RequestTooLarge(HTTPStatusRefused):
+    """413: the request is larger than the server reads."""
+
+    retryable = True
+    asks_for_less = True
+
+
+class ServerBusy(HTTPStatusRefused):
+    """429 or 503: the server asks for time."""
+
+    retryable = True
+
+
+class SoapFault(ServerError):
+    """
+    A SOAP fault (SOAP 1.2 part 1, 5.4; SOAP 1.1, 4.4).
+
+    Attributes:
+        code: The local name of the fault code, e.g. ``"Sender"``.
+        subcodes: The local names of its subcodes, outermost first.
+        reason: The server's text. It is not in the message, since a server may write anything there.
+        http_status: The HTTP status it came with.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        subcodes: tuple[str, ...] = (),
+        reason: str = "",
+        http_status: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(message, **kwargs)
+        self.code = code
+        self.subcodes = subcodes
+        self.reason = reason
+        self.http_status = http_status
+        # SOAP 1.2 part 1, table 5: Receiver faults may succeed later, Sender faults will not as they are.
+        self.retryable = code in {"Receiver", "Server"}
+
+
+class RegistryError(ServerError):
+    """
+    One RegistryError of the answer (ebRS 3.0, 2.1.6; ITI TF-3 4.2.4).
+
+    Attributes:
+        error_code: The server's code, verbatim.
+        code_context: The server's text. It is not in the message, since a server may write anything there.
+        location: What the server says it concerns; for RAD-69 usually the SOP Instance UID.
+        severity: ``"Error"`` or ``"Warning"``.
+    """
+
+    codes: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_code: str = "",
+        code_context: str = "",
+        location: str = "",
+        severity: str = "Error",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(message, **kwargs)
+        self.error_code = error_code
+        self.code_context = code_context
+        self.location = location
+        self.severity = severity
+
+
+class InstanceNotAvailable(RegistryError):
+    """The source does not have the instance, or may not give it to us."""
+
+
+class XDSMissingDocumentError(InstanceNotAvailable):
+    """No such instance at this source."""
+
+    codes = ("XDSMissingDocument",)
+
+
+class XDSDocumentUniqueIdError(InstanceNotAvailable):
+    """The document unique id is not known, not available or not authorised."""
+
+    codes = ("XDSDocumentUniqueIdError",)
+
+
+class WadoInstanceUnknown(InstanceNotAvailable):
+    """The study, series or instance is unknown or no longer available (PS3.18-2014b, 6.4.4)."""
+
+    codes = tuple(f"urn:dicom:wado:{code}" for code in ("0004", "0010", "0015", "0016", "0017"))
+
+
+class TransferSyntaxRefused(RegistryError):
+    """The source cannot encode the instance in any of the transfer syntaxes asked for."""
+
+    codes = ("urn:dicom:wado:0006", "urn:dicom:wado:0007")
+    hint = "Ask for more of them: transfer_syntaxes=AS_STORED names every one that pydicom knows."
+
+
+class XDSUnknownRepositoryIdError(RegistryError):
+    """The repository unique id is not this source's, or cannot be resolved."""
+
+    codes = ("XDSUnknownRepositoryId", "XDSIUnknownIdsUid")
+    hint = "Pass repository_unique_id=: the KOS manifest's RetrieveLocationUID, or ask the source's operator."
+
+
+class XDSHomeCommunityError(RegistryError):
+    """The home community id is missing, unknown or its gateway cannot be reached."""
+
+    codes = ("XDSMissingHomeCommunityId", "XDSUnknownCommunity")
+    hint = "Pass home_community_id=, in the form urn:oid:1.2.3."
+
+
+class XDSBusyError(RegistryError):
+    """The source, or what stands behind it, has no time or no answer now."""
+
+    retryable = True
+    codes = (
+        "XDSRepositoryBusy",
+        "XDSRegistryBusy",
+        "XDSUnavailableCommunity",
+        "urn:dicom:wado:0003",
+        "urn:dicom:wado:0014",
+    )
+
+
+class XDSTooMuchError(RegistryError):
+    """The request is larger than the source can serve at once."""
+
+    retryable = True
+    asks_for_less = True
+    codes = (
+        "XDSTooManyResults",
+        "XDSRepositoryOutOfResources",
+        "XDSRegistryOutOfResources",
+        "urn:dicom:wado:0005",
+    )
+
+
+class XDSRequestError(RegistryError):
+    """The source says the request itself is wrong."""
+
+    codes = ("XDSIRequestError", "urn:dicom:wado:0012", "urn:dicom:wado:0013")
+
+
+class XDSRepositoryError(RegistryError):
+    """An error inside the source."""
+
+    codes = ("XDSRepositoryError", "XDSRegistryError")
+
+
+_BY_CODE: dict[str, type[RegistryError]] = {
+    code: cls
+    for parent in (RegistryError, InstanceNotAvailable)
+    for cls in parent.__subclasses__()
+    for code in cls.codes
+}
+
+
+def registry_error_class(error_code: str) -> type[RegistryError]:
+    """The class for an ebRS error code; `RegistryError` itself for a code we do not know."""
+    return _BY_CODE.get(error_code, RegistryError)
+
+
+# --- ours ----------------------------------------------------------------------------------------------
+
+
+class StorageError(Rad69Error):
+    """An instance could not be written. Its ``__cause__`` is the operating system's error."""
+
+    fatal = True
+
+
+class IncompleteRetrieveError(Rad69Error):
+    """
+    A retrieve ended without some of the instances it asked for.
+
+    Its ``__cause__`` is the first error that one of them ended with.
+
+    Attributes:
+        report: What became of every instance.
+    """
+
+    report: Report
+
+    def __init__(self, message: str, *, report: Report, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.report = report
+
+
+class InvalidReferenceError(ValueError):
+    """What was given does not name an instance: a malformed UID, contradicting references."""
+
+
+class NonInstanceReferenceError(InvalidReferenceError):
+    """A study or a series was given where RAD-69 needs every instance by name."""

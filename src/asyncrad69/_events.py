@@ -1,0 +1,68 @@
+"""What happens during a retrieve, for whoever watches: progress bars, metrics, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ._errors import Rad69Error
+from ._references import InstanceReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestStarted:
+    """A request goes out for *references*; *message_id* is its WS-Addressing MessageID."""
+
+    references: tuple[InstanceReference, ...]
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BytesReceived:
+    """*size_bytes* of a reply's body came."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceVerified:
+    """An instance came, is whole, is the one asked for, and goes to the caller now."""
+
+    reference: InstanceReference
+    size_bytes: int
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceFailed:
+    """An instance is given up; *error* is ``None`` where the source said nothing about it."""
+
+    reference: InstanceReference
+    error: Rad69Error | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFinished:
+    """An exchange is over. *status* is the manifest's, *error* what ended it early; one of them is ``None``."""
+
+    references: tuple[InstanceReference, ...]
+    message_id: str
+    status: str | None
+    error: Rad69Error | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled:
+    """*references* will be asked for again, not before *wait_s* seconds have passed."""
+
+    references: tuple[InstanceReference, ...]
+    wait_s: float
+
+
+Event: TypeAlias = (
+    RequestStarted | BytesReceived | InstanceVerified | InstanceFailed | RequestFinished | RetryScheduled
+)
+
+#: Called on the event loop with every event, in order: it must return at once. What it raises ends the retrieve.
+OnEvent: TypeAlias = Callable[[Event], None]

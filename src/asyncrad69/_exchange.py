@@ -1,0 +1,224 @@
+"""One exchange: a request goes out, its reply is read as it comes, and every document is handed over whole."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+
+from anyio import to_thread
+
+from ._content_encoding import content_decoder
+from ._endpoint import Endpoint, Response
+from ._errors import HTTPStatusRefused, SoapError, SoapFault
+from ._events import BytesReceived, Event
+from ._options import MIB, Limits, Options, Packaging
+from ._plan import Request
+from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
+from ._soap import ACCEPT, DocumentResponse, Manifest, mtom_body, request_xml, simple_body
+
+# From here on the pieces of a part go into one growing buffer: a list and a join hold it twice.
+_LARGE_PART = 64 * MIB
+
+# An envelope for more instances than this takes longer to write than an event loop should wait (about 10 ms).
+_MANY_INSTANCES = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """
+    One document of a reply, complete as MIME goes; whether it is whole as DICOM goes is not yet known.
+
+    Attributes:
+        document_unique_id: What the manifest calls it; ``None`` where nothing names it.
+        media_type: The manifest's mimeType or the part's Content-Type; may be empty.
+        data: The bytes exactly as sent.
+        flaw: Why they cannot be used; ``None`` as a rule.
+    """
+
+    document_unique_id: str | None
+    media_type: str
+    data: bytes
+    flaw: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """
+    What an exchange brought beside its documents. It fills while the reply is read, so that an exchange that ends
+    early leaves what it had.
+    """
+
+    manifest: Manifest | None = None
+    absent: tuple[DocumentResponse, ...] = ()
+    remarks: list[str] = field(default_factory=list)
+    received_bytes: int = 0
+
+
+Deliver = Callable[[Document], Awaitable[None]]
+
+
+async def exchange(
+    endpoint: Endpoint,
+    request: Request,
+    options: Options,
+    *,
+    message_id: str,
+    packaging: Packaging,
+    deliver: Deliver,
+    answer: Answer,
+) -> None:
+    """
+    Send *request* and *deliver* its documents, one after the other, as they come.
+
+    While a document is being delivered nothing is read, so that a slow consumer slows the source down; the limits
+    of `Timeout` do not run.
+
+    Raises:
+        Rad69Error: The exchange failed. What was delivered before stays delivered.
+    """
+    envelope = await _envelope(request, options, to=options.to or endpoint.url, message_id=message_id)
+    content_type, body = mtom_body(envelope) if packaging == "mtom" else simple_body(envelope)
+    posting = endpoint.post(body, content_type=content_type, accept=ACCEPT, timeout=options.timeout)
+    async with posting as (response, blocks):
+        check_status(response.status, response.content_type, retry_after_s=response.retry_after_s)
+        reply = Reply(
+            http_status=response.status,
+            content_type=response.content_type,
+            limits=_reply_limits(options.limits, len(request.references)),
+        )
+        answer.remarks = reply.remarks
+        reading = _Reading(reply, answer, message_id, deliver)
+        await reading.read(_decoded(response, _counted(blocks, answer, options), options.limits))
+
+
+async def _envelope(request: Request, options: Options, *, to: str, message_id: str) -> bytes:
+    def write() -> bytes:
+        return request_xml(
+            request.references, transfer_syntaxes=options.transfer_syntaxes, to=to, message_id=message_id
+        )
+
+    return await to_thread.run_sync(write) if len(request.references) > _MANY_INSTANCES else write()
+
+
+def _reply_limits(limits: Limits, asked: int) -> ReplyLimits:
+    return ReplyLimits(
+        max_root=limits.max_root,
+        max_part=limits.max_part,
+        max_preamble=limits.max_preamble,
+        max_header_line=limits.max_header_line,
+        max_header_count=limits.max_header_count,
+        max_headers=limits.max_headers,
+        max_parts=limits.parts(asked),
+    )
+
+
+async def _counted(blocks: AsyncIterator[bytes], answer: Answer, options: Options) -> AsyncIterator[bytes]:
+    async for block in blocks:
+        answer.received_bytes += len(block)
+        _emit(options, BytesReceived(size_bytes=len(block)))
+        yield block
+
+
+def _emit(options: Options, event: Event) -> None:
+    if options.on_event is not None:
+        options.on_event(event)
+
+
+async def _decoded(response: Response, blocks: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[bytes]:
+    decoder = content_decoder(response.content_encoding, max_inflation=limits.max_inflation)
+    async for block in blocks:
+        for decoded in decoder.feed(block):
+            yield decoded
+    decoder.finish()
+
+
+class _Reading:
+    """The pump: bytes into the `Reply`, its events into documents."""
+
+    def __init__(self, reply: Reply, answer: Answer, message_id: str, deliver: Deliver) -> None:
+        self._reply = reply
+        self._answer = answer
+        self._message_id = message_id
+        self._deliver = deliver
+        self._part: Part | None = None
+        self._assembly = _Assembly()
+
+    async def read(self, blocks: AsyncIterator[bytes]) -> None:
+        async for block in blocks:
+            await self._handle(self._reply.feed(block))
+            if self._reply.complete:
+                break  # whatever follows the closing delimiter is no business of ours
+        await self._handle(self._reply.finish())
+        self._answer.absent = self._reply.absent
+
+    async def _handle(self, events: Iterator[ReplyEvent]) -> None:
+        if self._reply.parses_long:
+            events = iter(await to_thread.run_sync(list, events))
+        for event in events:
+            if isinstance(event, Part):
+                self._part = event
+            elif isinstance(event, Manifest):
+                self._check_relation(event)
+            elif event is not None:
+                self._assembly.add(event)
+            else:
+                await self._complete()
+
+    def _check_relation(self, manifest: Manifest) -> None:
+        self._answer.manifest = manifest
+        # WS-Addressing 1.0 core, 3.4. A connection out of step can carry the answer to another question, and with
+        # it another patient. Absent is tolerated: some sources leave it out.
+        if manifest.relates_to is not None and manifest.relates_to != self._message_id:
+            raise SoapError("the reply answers another request: its RelatesTo is not our MessageID")
+
+    async def _complete(self) -> None:
+        part, self._part = self._part, None
+        data = self._assembly.take()
+        if part is not None:
+            await self._deliver(
+                Document(
+                    document_unique_id=part.document_unique_id,
+                    media_type=part.media_type,
+                    data=data,
+                    flaw=part.flaw,
+                )
+            )
+
+
+class _Assembly:
+    """The pieces of one part on their way to one `bytes`, joined once."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes | memoryview] = []
+        self._size = 0
+        self._large: BytesIO | None = None
+
+    def add(self, piece: bytes | memoryview) -> None:
+        self._size += len(piece)
+        if self._large is not None:
+            self._large.write(piece)
+            return
+        self._pieces.append(piece)
+        if self._size > _LARGE_PART:
+            self._large = BytesIO()
+            self._large.writelines(self._pieces)
+            self._pieces = []
+
+    def take(self) -> bytes:
+        data = self._large.getvalue() if self._large is not None else b"".join(self._pieces)
+        self._pieces, self._size, self._large = [], 0, None
+        return data
+
+
+def other_packaging(error: Exception, packaging: Packaging) -> Packaging | None:
+    """
+    The packaging to try instead, where *error* says that the source does not take this one.
+
+    Text-only stacks answer MTOM with 415; toolkit2 answers simple SOAP with a fault that names MTOM.
+    """
+    if isinstance(error, HTTPStatusRefused) and error.http_status == 415:
+        return "simple" if packaging == "mtom" else "mtom"
+    if packaging == "simple" and isinstance(error, SoapFault) and "mtom" in error.reason.lower():
+        return "mtom"
+    return None

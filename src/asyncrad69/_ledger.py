@@ -1,0 +1,357 @@
+"""
+The ledger of one retrieve: which instance was asked for, what came, and what to ask for again. No I/O.
+
+Its rule: an instance leaves *pending* once, into exactly one column, and never comes back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from ._dicom import Facts
+from ._errors import (
+    ConnectionFailed,
+    InvalidInstanceError,
+    Rad69Error,
+    RegistryError,
+    ServerBusy,
+    ServerError,
+    TruncatedResponse,
+)
+from ._options import Options
+from ._plan import Request
+from ._references import InstanceReference
+from ._report import Report, Row, State
+
+# A source that answers well and still leaves an instance out is asked once more; then it does not have it.
+_MAX_OMISSIONS = 2
+# A damaged instance may be the network's fault once; the second time it is stored like this.
+_MAX_FLAWED = 2
+
+
+@dataclass(slots=True)
+class _Entry:
+    reference: InstanceReference
+    state: State | None = None
+    error: Rad69Error | None = None
+    attempts: int = 0
+    alone: int = 0
+    omitted: int = 0
+    flawed: int = 0
+    size_bytes: int = 0
+    transfer_syntax_uid: str = ""
+    path: str | None = None
+
+
+class Ledger:
+    """
+    Args:
+        references: What is asked for, each SOP Instance UID once.
+        options: Its identity, invalid_instances, ignore and retry rules are applied here.
+        on_failed: Told of every instance that is given up.
+    """
+
+    def __init__(
+        self,
+        references: Iterable[InstanceReference],
+        options: Options,
+        *,
+        on_failed: Callable[[InstanceReference, Rad69Error | None], None],
+    ) -> None:
+        self._entries = {reference.sop_instance_uid: _Entry(reference) for reference in references}
+        self._options = options
+        self._on_failed = on_failed
+        self._settled = 0
+        self.answers: Counter[str] = Counter()
+        self.remarks: Counter[str] = Counter()
+        self.requests = 0
+        self.received_bytes = 0
+
+    @property
+    def settled(self) -> int:
+        """How many instances have left pending: delivered, refused or missing."""
+        return self._settled
+
+    def pending(self, references: Iterable[InstanceReference]) -> tuple[InstanceReference, ...]:
+        """Those of *references* that are still to come."""
+        return tuple(each for each in references if self._entry(each).state is None)
+
+    def ask(self, request: Request) -> None:
+        """Note that *request* is sent."""
+        self.requests += 1
+        for reference in request.references:
+            self._entry(reference).attempts += 1
+
+    # --- a document came
+
+    def identify(self, document_unique_id: str | None, facts: Facts) -> InstanceReference | None:
+        """
+        Which pending instance a document is; ``None`` for one that is not wanted, or not any more.
+
+        Raises:
+            InvalidInstanceError: It is cut, not DICOM, or not the instance it is said to be. Its `references` name
+                the instance it should have been, as far as that can be known.
+        """
+        entry = self._entry_of(document_unique_id, facts)
+        if entry is None:
+            self.remarks["an instance came that was not asked for; it was dropped"] += 1
+            return None
+        if entry.state is not None:
+            self.remarks["an instance came again; it was dropped"] += 1
+            return None
+        self._check_identity(entry.reference, facts)
+        if facts.flaw is not None:
+            raise InvalidInstanceError(
+                f"instance {entry.reference.sop_instance_uid} {facts.flaw}", references=(entry.reference,)
+            )
+        return entry.reference
+
+    def _entry_of(self, document_unique_id: str | None, facts: Facts) -> _Entry | None:
+        """
+        The entry that a document belongs to: by the name it came under where its own UIDs bear that out, else by
+        these, and last by that name alone, for a document that is cut or not what it is said to be.
+        """
+        own = (facts.sop_instance_uid, facts.meta_sop_instance_uid)
+        name = document_unique_id or ""
+        trusted = name in own or self._options.identity == "content-id"
+        uids = (name, *own) if trusted else (*own, name)
+        return next((self._entries[uid] for uid in uids if uid in self._entries), None)
+
+    def _check_identity(self, reference: InstanceReference, facts: Facts) -> None:
+        if self._options.identity == "content-id" or not facts.sop_instance_uid:
+            return
+        pairs = [("SOP Instance UID", reference.sop_instance_uid, facts.sop_instance_uid)]
+        if self._options.identity == "study" and facts.flaw is None:
+            pairs += [
+                ("Series Instance UID", reference.series_instance_uid, facts.series_instance_uid),
+                ("Study Instance UID", reference.study_instance_uid, facts.study_instance_uid),
+            ]
+        own = {facts.sop_instance_uid, facts.meta_sop_instance_uid}
+        for name, asked, came in pairs:
+            if asked != came and not (name.startswith("SOP") and asked in own):
+                raise InvalidInstanceError(
+                    f"instance {reference.sop_instance_uid} came with another {name} than asked for",
+                    references=(reference,),
+                    hint="If the source gives instances other UIDs on purpose, pass identity='instance' or 'content-id'.",
+                )
+
+    def flawed(self, error: InvalidInstanceError) -> bool:
+        """
+        Note a damaged document; whether it is to be delivered all the same.
+
+        It is asked for once more, since the network may be at fault. If it comes damaged again it is missing, or
+        delivered with its error where ``invalid_instances="deliver"``.
+        """
+        entries = [entry for entry in map(self._entry, error.references) if entry.state is None]
+        for entry in entries:
+            entry.error = error
+            entry.flawed += 1
+        again = self._options.retry.attempts > 1
+        final = [entry for entry in entries if entry.flawed >= (_MAX_FLAWED if again else 1)]
+        if final and self._options.invalid_instances == "deliver":
+            return True
+        for entry in final:
+            self._give_up(entry, "missing", error)
+        return False
+
+    def deliver(self, reference: InstanceReference, facts: Facts, size_bytes: int) -> None:
+        """An instance goes to the caller."""
+        entry = self._entry(reference)
+        entry.state = "delivered"
+        entry.error = entry.error if facts.flaw else None
+        entry.size_bytes = size_bytes
+        entry.transfer_syntax_uid = facts.transfer_syntax_uid
+        self._settled += 1
+        if facts.transfer_syntax_uid not in self._options.transfer_syntaxes:
+            self.remarks["an instance came in a transfer syntax that was not asked for"] += 1
+
+    def put_back(self, reference: InstanceReference) -> None:
+        """An instance could not be handed over: the caller has left."""
+        self._entry(reference).state = None
+        self._settled -= 1
+
+    def withdraw(self, reference: InstanceReference, error: Rad69Error) -> None:
+        """A delivered instance turned out to be of no use after all: it could not be parsed."""
+        entry = self._entry(reference)
+        entry.state = "missing"
+        entry.error = error
+        self._on_failed(reference, error)
+
+    def written(self, reference: InstanceReference, path: str) -> None:
+        """A delivered instance is in a file."""
+        self._entry(reference).path = path
+
+    # --- an exchange is over
+
+    def refuse(self, request: Request, errors: Iterable[RegistryError]) -> None:
+        """
+        Enter the source's RegistryErrors: each under the instance it names, else under all that did not come.
+
+        ITI TF-2 3.43.4.2.2: location is the document unique id. Sources also write class names there, or nothing.
+        """
+        general: list[RegistryError] = []
+        for error in errors:
+            entry = self._entries.get(error.location)
+            if error.severity == "Warning":
+                self.remarks[f"warning of the source: {error.message}"] += 1
+            elif entry is None:
+                general.append(error)
+            elif entry.state is None:
+                error.references = (entry.reference,)
+                self._refused(entry, error)
+        if general:
+            for reference in self.pending(request.references):
+                self._refused(self._entry(reference), general[0])
+
+    def absent(self, document_unique_id: str) -> None:
+        """The manifest promises a document, and no part brought it."""
+        entry = self._entries.get(document_unique_id)
+        if entry is not None and entry.state is None:
+            entry.error = TruncatedResponse(
+                f"instance {document_unique_id} was promised, and no part brought it", references=(entry.reference,)
+            )
+
+    def _refused(self, entry: _Entry, error: RegistryError) -> None:
+        entry.error = error
+        if not error.retryable or self._options.retry.attempts == 1:
+            self._give_up(entry, "refused", error)
+
+    def settle(self, request: Request, error: Rad69Error | None, *, progress: bool) -> list[Request]:
+        """
+        What to ask for again after *request*, whose exchange ended with *error*, or well.
+
+        - An answer that is whole and leaves an instance out: ask once more.
+        - An error that repeating does not change: all that is left is refused, or missing.
+        - A retryable one that brought something: ask for the rest.
+        - One that brought nothing: ask for halves. An instance is blamed only when it was asked for alone.
+        """
+        left = [entry for entry in map(self._entry, request.references) if entry.state is None]
+        if not left:
+            return []
+        once = self._options.retry.attempts == 1
+        if error is None:
+            left = list(self._after_good_answer(left, give_up=once))
+        elif once or not (error.retryable or error.asks_for_less):
+            for entry in left:
+                self._give_up(entry, "refused" if isinstance(error, ServerError) else "missing", error)
+            return []
+        if not left:
+            return []
+        rest = Request(tuple(entry.reference for entry in left))
+        if len(left) > 1 and any(entry.error and entry.error.asks_for_less for entry in left):
+            return list(rest.halves())
+        if progress or error is None or isinstance(error, ConnectionFailed | ServerBusy):
+            return [rest]
+        if len(left) > 1:
+            return list(rest.halves())
+        return [rest] if self._once_more(left[0], error) else []
+
+    def _after_good_answer(self, left: list[_Entry], *, give_up: bool) -> Iterator[_Entry]:
+        """Those worth asking for once more after an answer that was whole."""
+        for entry in left:
+            if isinstance(entry.error, RegistryError):  # refused for now: the source is busy
+                if self._once_more(entry, entry.error):
+                    yield entry
+                continue
+            entry.omitted += 1
+            if give_up or entry.omitted >= _MAX_OMISSIONS:
+                self._give_up(entry, "missing", entry.error)
+            else:
+                yield entry
+
+    def _once_more(self, entry: _Entry, error: Rad69Error) -> bool:
+        entry.alone += 1
+        if entry.alone < self._options.retry.attempts:
+            return True
+        self._give_up(entry, "refused" if isinstance(error, ServerError) else "missing", error)
+        return False
+
+    def give_up(self, error: Rad69Error | None) -> None:
+        """Nothing more will be asked: all that is pending is missing, because of *error*."""
+        for entry in self._entries.values():
+            if entry.state is None:
+                self._give_up(entry, "missing", entry.error or error)
+
+    def _give_up(self, entry: _Entry, state: State, error: Rad69Error | None) -> None:
+        entry.state = state
+        entry.error = error
+        self._settled += 1
+        self._on_failed(entry.reference, error)
+
+    # --- the sum
+
+    def first_failure(self) -> Rad69Error | None:
+        """An error, not ignored, that an instance ended with; for ``on_failure="stop"``."""
+        lost = (entry for entry in self._entries.values() if entry.state in {"refused", "missing"})
+        return next((entry.error for entry in lost if entry.error and not self._ignored(entry)), None)
+
+    def report(self, seconds: float) -> Report:
+        """The report as of now; what is pending counts as missing."""
+        return Report(
+            rows=tuple(self._row(entry) for entry in self._entries.values()),
+            seconds=seconds,
+            requests=self.requests,
+            received_bytes=self.received_bytes,
+            answers=dict(self.answers),
+            remarks=dict(self.remarks),
+        )
+
+    def _row(self, entry: _Entry) -> Row:
+        return Row(
+            reference=entry.reference,
+            state=entry.state or "missing",
+            error=entry.error,
+            attempts=entry.attempts,
+            size_bytes=entry.size_bytes,
+            transfer_syntax_uid=entry.transfer_syntax_uid,
+            path=entry.path,
+            ignored=entry.state != "delivered" and self._ignored(entry),
+        )
+
+    def _ignored(self, entry: _Entry) -> bool:
+        return isinstance(entry.error, self._options.ignore)
+
+    def _entry(self, reference: InstanceReference) -> _Entry:
+        return self._entries[reference.sop_instance_uid]
+
+
+class Patience:
+    """
+    How long to wait, and when to stop asking a source that answers nothing.
+
+    Args:
+        options: Its retry rules.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._retry = options.retry
+        self._barren = 0
+        self._ever = False
+
+    def note(self, error: Rad69Error | None, *, progress: bool) -> bool:
+        """
+        Note the end of an exchange; whether to go on at all.
+
+        Splitting a request in two could turn a source that is down into thousands of requests. So exchanges in a
+        row that bring nothing are counted over the whole retrieve: a few end it where nothing ever came, several
+        times as many where something did and single instances may be at fault.
+        """
+        self._ever = self._ever or progress
+        self._barren = 0 if progress or error is None else self._barren + 1
+        if isinstance(error, ConnectionFailed):
+            limit = self._retry.attempts
+        else:
+            limit = self._retry.attempts * (10 if self._ever else 3)
+        return self._barren < limit or self._retry.attempts == 1
+
+    def wait_s(self, error: Rad69Error | None, *, progress: bool) -> float:
+        """How long to wait before what is left is asked for again, in seconds (full jitter)."""
+        if isinstance(error, ServerBusy) and error.retry_after_s is not None:
+            return min(max(error.retry_after_s, 0.1), self._retry.wait_max_s)
+        if progress or error is None or error.asks_for_less:
+            return 0.0
+        longest = min(self._retry.wait_initial_s * 2 ** min(self._barren, 16), self._retry.wait_max_s)
+        return random.uniform(0, longest)  # noqa: S311 (nothing secret)

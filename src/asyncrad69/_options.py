@@ -1,0 +1,220 @@
+"""
+The settings of a retrieve: frozen, keyword-only, checked when made, with their units in their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, TypeAlias, TypedDict
+
+from ._errors import Rad69Error
+from ._events import OnEvent
+from ._references import valid_addressing, valid_uid
+from ._transfer_syntaxes import AS_STORED, FORBIDDEN
+
+OnFailure: TypeAlias = Literal["finish", "stop", "report"]
+Packaging: TypeAlias = Literal["mtom", "simple"]
+Identity: TypeAlias = Literal["study", "instance", "content-id"]
+InvalidInstances: TypeAlias = Literal["refuse", "deliver"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeout:
+    """
+    How long to wait for what, in seconds; ``None`` waits for ever.
+
+    None of them runs while the caller handles an instance: a slow consumer never trips one.
+
+    Args:
+        connect_s: Name resolution, TCP connect and TLS handshake.
+        send_s: Each write of the request.
+        first_byte_s: From the request's last byte to the reply's head, informational (1xx) replies included.
+            Sources may fetch from tape or from another archive before they answer.
+        idle_s: Between two reads of the reply's body.
+        total_s: One exchange as a whole. Off by default: a large series may take hours.
+    """
+
+    connect_s: float | None = 10.0
+    send_s: float | None = 30.0
+    first_byte_s: float | None = 120.0
+    idle_s: float | None = 60.0
+    total_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{each.name} is more than 0 seconds, or None to wait for ever; not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """
+    How often to ask again for what has not come.
+
+    Only what is still missing is asked for, in a new request with a new MessageID. An attempt that brings at
+    least one instance does not count against its neighbours; one that brings none is split in two, so that an
+    instance is blamed only when it was asked for alone.
+
+    Args:
+        attempts: How often an instance is asked for alone before it is given up; 1 never repeats.
+        wait_initial_s: The longest wait before the first repetition, in seconds. It doubles each time, and the
+            wait is drawn evenly between 0 and it (full jitter), so that many clients do not return together.
+        wait_max_s: The longest wait between two requests, in seconds. A server's Retry-After counts up to it.
+    """
+
+    attempts: int = 3
+    wait_initial_s: float = 0.5
+    wait_max_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts is at least 1 (never repeat), not {self.attempts}")
+        if self.wait_initial_s < 0 or self.wait_max_s < self.wait_initial_s:
+            raise ValueError("0 <= wait_initial_s <= wait_max_s, in seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    What we are willing to read, in bytes unless the name says otherwise.
+
+    A source within the standard stays far below them; they keep a broken or hostile one from filling memory.
+
+    Args:
+        max_preamble: Before the first delimiter (RFC 2046 5.1.1 allows any).
+        max_header_line: One header line of a part, continuations included.
+        max_header_count: Header lines of one part.
+        max_headers: All header lines of one part together.
+        max_parts: Parts of one reply; ``None`` is twice the instances asked for, and 16.
+        max_root: The root part, or a reply that is one XML document. A source may put the images inside the
+            XML (ITI TF-2 appendix V.8.2), so it is as large as a series.
+        max_part: One instance, as it comes.
+        max_inflation: The ratio of a body to its compressed form, where a proxy compressed it unasked.
+    """
+
+    max_preamble: int = 64 * KIB
+    max_header_line: int = 16 * KIB
+    max_header_count: int = 64
+    max_headers: int = 64 * KIB
+    max_parts: int | None = None
+    max_root: int = 512 * MIB
+    max_part: int = 4096 * MIB
+    max_inflation: int = 200
+
+    def parts(self, asked: int) -> int:
+        """The most parts in the reply to a request for *asked* instances."""
+        return 2 * asked + 16 if self.max_parts is None else self.max_parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """
+    Everything a retrieve can be told. The client holds a set as its defaults; a call may override any.
+
+    Args:
+        repository_unique_id: Where a reference names no repository: the source's OID.
+        home_community_id: Where a reference names no community: ``urn:oid:`` and an OID.
+        transfer_syntaxes: The transfer syntaxes we can process: AS_STORED (default), LOSSLESS, UNCOMPRESSED or
+            UIDs of your own. Some sources take the first that they hold, others the one they have stored.
+        packaging: ``"mtom"`` (default) as the standard requires, or ``"simple"`` SOAP for a source that takes
+            nothing else. With ``"mtom"`` a source that refuses it is asked once more in simple SOAP.
+        concurrency: Requests in flight at once. Peak memory is about twice as many instances.
+        instances_per_request: ``None`` asks per series; a number splits each series into batches of as many;
+            ``0`` puts everything one repository holds into one request.
+        on_failure: ``"finish"`` delivers all that can be had and then raises `IncompleteRetrieveError`;
+            ``"stop"`` raises at the first instance that finally failed; ``"report"`` never raises for an
+            incomplete retrieve: read the report.
+        ignore: Error classes that do not make a retrieve incomplete; they stay in the report.
+        retry: When to ask again; `Retry`.
+        timeout: How long to wait; `Timeout`.
+        limits: What to read at most; `Limits`.
+        identity: What must agree before an instance is delivered: its SOP, series and study instance UIDs
+            (``"study"``), its SOP Instance UID (``"instance"``), or only the Content-ID it came under
+            (``"content-id"``), for a source that gives instances new UIDs.
+        invalid_instances: ``"refuse"`` what is cut, or deliver it with its ``error`` set (``"deliver"``), for an
+            archive that holds such files.
+        to: The WS-Addressing To header where it differs from the URL, e.g. behind a reverse proxy.
+        on_event: Told everything that happens, on the event loop; see `asyncrad69.Event`.
+    """
+
+    repository_unique_id: str | None = None
+    home_community_id: str | None = None
+    transfer_syntaxes: tuple[str, ...] = AS_STORED
+    packaging: Packaging = "mtom"
+    concurrency: int = 4
+    instances_per_request: int | None = None
+    on_failure: OnFailure = "finish"
+    ignore: tuple[type[Rad69Error], ...] = ()
+    retry: Retry = field(default_factory=Retry)
+    timeout: Timeout = field(default_factory=Timeout)
+    limits: Limits = field(default_factory=Limits)
+    identity: Identity = "study"
+    invalid_instances: InvalidInstances = "refuse"
+    to: str | None = None
+    on_event: OnEvent | None = None
+
+    def __post_init__(self) -> None:
+        valid_addressing(self.repository_unique_id, self.home_community_id)
+        object.__setattr__(self, "transfer_syntaxes", _transfer_syntaxes(self.transfer_syntaxes))
+        object.__setattr__(self, "ignore", tuple(self.ignore))
+        _one_of("packaging", self.packaging, ("mtom", "simple"))
+        _one_of("on_failure", self.on_failure, ("finish", "stop", "report"))
+        _one_of("identity", self.identity, ("study", "instance", "content-id"))
+        _one_of("invalid_instances", self.invalid_instances, ("refuse", "deliver"))
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency is at least 1, not {self.concurrency}")
+        if self.instances_per_request is not None and self.instances_per_request < 0:
+            raise ValueError(
+                f"instances_per_request is None (per series), 0 (all) or more; not {self.instances_per_request}"
+            )
+        classes: tuple[object, ...] = self.ignore
+        if not all(isinstance(cls, type) and issubclass(cls, Rad69Error) for cls in classes):
+            raise TypeError("ignore takes subclasses of Rad69Error, e.g. ignore=(XDSMissingDocumentError,)")
+
+    def override(self, changes: RetrieveOptions) -> Options:
+        """A copy with *changes*, checked as a new one is."""
+        return replace(self, **changes) if changes else self
+
+
+class RetrieveOptions(TypedDict, total=False):
+    """The keywords that the client and each call take; their meaning is `Options`'."""
+
+    repository_unique_id: str | None
+    home_community_id: str | None
+    transfer_syntaxes: tuple[str, ...]
+    packaging: Packaging
+    concurrency: int
+    instances_per_request: int | None
+    on_failure: OnFailure
+    ignore: tuple[type[Rad69Error], ...]
+    retry: Retry
+    timeout: Timeout
+    limits: Limits
+    identity: Identity
+    invalid_instances: InvalidInstances
+    to: str | None
+    on_event: OnEvent | None
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, allowed))}; not {value!r}")
+
+
+def _transfer_syntaxes(given: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(given, str):
+        raise TypeError("transfer_syntaxes takes a list of UIDs, not one text")
+    uids = tuple(dict.fromkeys(valid_uid(uid, "transfer_syntaxes") for uid in given))
+    if not uids:
+        # TransferSyntaxUIDList is mandatory and not empty; sources answer an empty one with a fault.
+        raise ValueError("transfer_syntaxes is empty: pass AS_STORED, LOSSLESS, UNCOMPRESSED or a list of UIDs")
+    if refused := FORBIDDEN.intersection(uids):
+        raise ValueError(
+            f"transfer_syntaxes: {', '.join(sorted(refused))} lets the source replace the pixel data by a URL (JPIP)"
+        )
+    return uids

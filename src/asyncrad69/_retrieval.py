@@ -1,0 +1,364 @@
+"""
+One retrieve: many exchanges in flight, one iterator.
+
+The workers live in the client's task group, never in a generator's frame, so that no cancel scope ever encloses a
+``yield``. What fails inside them is entered in the ledger; what ends the retrieve is kept and raised by the
+iterator. A stream that ends without the workers having said that they are done is a failure, not an end.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from types import TracebackType
+from typing import Protocol
+
+from anyio import (
+    CancelScope,
+    ClosedResourceError,
+    EndOfStream,
+    Event as Signal,
+    create_memory_object_stream,
+    create_task_group,
+    current_time,
+    move_on_after,
+    sleep_until,
+)
+from anyio.abc import TaskGroup
+
+from ._dicom import Facts, examine
+from ._endpoint import Endpoint
+from ._errors import ConnectionFailed, InvalidInstanceError, Rad69Error, ServerBusy
+from ._events import (
+    Event,
+    InstanceFailed,
+    InstanceVerified,
+    RequestFinished,
+    RequestStarted,
+    RetryScheduled,
+)
+from ._exchange import Answer, Document, exchange, other_packaging
+from ._instance import Instance
+from ._ledger import Ledger, Patience
+from ._options import Options
+from ._plan import Request, requests
+from ._references import InstanceReference
+from ._report import Report
+from ._soap import new_message_id
+
+# How long to wait for workers that were cancelled; they have a socket to close each.
+_GRACE_S = 5.0
+
+
+class Owner(Protocol):
+    """What a retrieve needs of its client."""
+
+    def tasks(self) -> TaskGroup: ...
+
+    def endpoint(self) -> Endpoint: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    request: Request
+    not_before: float
+
+
+class _Running:
+    """What a retrieve has once it was started: its scope, its stream, and its queue."""
+
+    def __init__(self) -> None:
+        self.scope = CancelScope()
+        self.finished = Signal()
+        # No buffer: an instance waits in the worker that brought it, which reads no further until it is taken.
+        self.send, self.receive = create_memory_object_stream[Instance](0)
+        self.jobs_in, self.jobs_out = create_memory_object_stream[_Job](math.inf)
+
+
+class AsyncRetrieval:
+    """
+    One retrieve, and its report. Made by `AsyncRad69.retrieve`.
+
+    Use it as an async context manager, and iterate over it for the instances, in the order they arrive. Nothing is
+    sent before the first is asked for. Leaving the context ends what is still in flight.
+
+        async with rad69.retrieve(references) as retrieval:
+            async for instance in retrieval:
+                ...
+        print(retrieval.report)
+    """
+
+    def __init__(self, owner: Owner, references: tuple[InstanceReference, ...], options: Options) -> None:
+        self._owner = owner
+        self._options = options
+        self._references = references
+        self._ledger = Ledger(references, options, on_failed=self._failed)
+        self._patience = Patience(options)
+        self._packaging = options.packaging
+        self._started_at: float | None = None
+        self._ended_at: float | None = None
+        self._hold_until = -math.inf
+        self._open_jobs = 0
+        self._done = False
+        self._closed = False
+        self._error: Rad69Error | None = None
+        self._bug: BaseException | None = None
+        self._running: _Running | None = None
+
+    # --- the caller's side
+
+    @property
+    def report(self) -> Report:
+        """What became of every instance, as of now; what is still to come counts as missing."""
+        return self._ledger.report(self._seconds())
+
+    async def __aenter__(self) -> AsyncRetrieval:
+        self._owner.tasks()  # raises where the client is not open
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> AsyncRetrieval:
+        return self
+
+    async def __anext__(self) -> Instance:
+        """
+        The next instance.
+
+        Raises:
+            StopAsyncIteration: Everything has been delivered; or, with ``on_failure="report"``, all that could be.
+            IncompleteRetrieveError: Something is refused or missing, and all that could be had was delivered.
+            Rad69Error: What concerns the endpoint as a whole, at once and in every mode; its ``report`` says what
+                came before.
+        """
+        if self._running is None and not self._closed:
+            self._running = self._start()
+        if self._running is not None:
+            with suppress(EndOfStream, ClosedResourceError):
+                return await self._running.receive.receive()
+            self._raise_how_it_ended()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End what is in flight. The report stays. Does nothing the second time."""
+        self._closed = True
+        if self._running is None:
+            return
+        # Producers first, stream second: the other way round they would die of a broken stream.
+        self._running.scope.cancel()
+        with move_on_after(_GRACE_S, shield=True):
+            await self._running.finished.wait()
+        self._running.receive.close()
+
+    def reject(self, instance: Instance, error: Rad69Error) -> None:
+        """Take a delivered instance back: the caller's own reading of it failed with *error*."""
+        self._ledger.withdraw(instance.reference, error)
+
+    def written(self, instance: Instance, path: str) -> None:
+        """Note the file that a delivered instance is in."""
+        self._ledger.written(instance.reference, path)
+
+    def check(self) -> None:
+        """Raise what iterating to the end would raise now; nothing if the retrieve is complete."""
+        if self._options.on_failure != "report":
+            self.report.raise_for_incomplete()
+
+    def _raise_how_it_ended(self) -> None:
+        if self._bug is not None:
+            raise self._bug
+        if self._error is not None:
+            self._error.report = self.report
+            raise self._error
+        if self._done:
+            self.check()
+        elif not self._closed:
+            raise RuntimeError("the retrieve ended early: its client was closed while it was iterated over")
+
+    def _seconds(self) -> float:
+        if self._started_at is None:
+            return 0.0
+        return (monotonic() if self._ended_at is None else self._ended_at) - self._started_at
+
+    # --- the workers' side
+
+    def _start(self) -> _Running:
+        tasks = self._owner.tasks()
+        running = _Running()
+        self._started_at = monotonic()
+        planned = requests(self._references, self._options)
+        self._enqueue(running, planned, wait_s=0.0)
+        workers = min(self._options.concurrency, len(planned))
+        tasks.start_soon(self._supervise, running, workers, name="asyncrad69 retrieve")
+        return running
+
+    def _enqueue(self, running: _Running, batch: list[Request], *, wait_s: float) -> None:
+        self._open_jobs += len(batch)
+        for request in batch:
+            running.jobs_in.send_nowait(_Job(request, current_time() + wait_s))
+        if not self._open_jobs:
+            running.jobs_in.close()
+
+    async def _supervise(self, running: _Running, workers: int) -> None:
+        try:
+            with running.scope:
+                async with create_task_group() as group:
+                    for _ in range(workers):
+                        group.start_soon(self._work, running, name="asyncrad69 worker")
+                self._done = True
+        except Exception as exc:  # noqa: BLE001 (kept, and raised where the caller is)
+            self._bug = exc
+        finally:
+            self._ended_at = monotonic()
+            running.finished.set()
+            running.send.close()
+            running.jobs_in.close()
+            running.jobs_out.close()
+
+    async def _work(self, running: _Running) -> None:
+        with running.jobs_out.clone() as jobs:
+            async for job in jobs:
+                await sleep_until(max(job.not_before, self._hold_until))
+                await self._run(running, job.request)
+
+    async def _run(self, running: _Running, request: Request) -> None:
+        """One exchange, and what follows from it."""
+        before = self._ledger.settled
+        error = await self._exchange(running, request)
+        progress = self._ledger.settled > before
+        self._open_jobs -= 1
+        if error is not None and self._ends_everything(error, progress=progress):
+            self._end_with(running, error)
+            return
+        again = self._ledger.settle(request, error, progress=progress)
+        if self._options.on_failure == "stop" and (failure := self._ledger.first_failure()):
+            self._end_with(running, failure)
+            return
+        self._schedule(running, again, error, progress=progress)
+
+    def _schedule(self, running: _Running, again: list[Request], error: Rad69Error | None, *, progress: bool) -> None:
+        wait_s = self._patience.wait_s(error, progress=progress)
+        if isinstance(error, ServerBusy):
+            # The source asked for time: none of this retrieve's workers asks before it has passed.
+            self._hold_until = max(self._hold_until, current_time() + wait_s)
+        for request in again:
+            self._emit(RetryScheduled(references=request.references, wait_s=wait_s))
+        self._enqueue(running, again, wait_s=wait_s)
+
+    def _ends_everything(self, error: Rad69Error, *, progress: bool) -> bool:
+        go_on = self._patience.note(error, progress=progress)
+        if error.fatal:
+            return True
+        if go_on:
+            return False
+        if isinstance(error, ConnectionFailed) and not self._ledger.settled:
+            return True
+        self._ledger.give_up(error)
+        return False
+
+    def _end_with(self, running: _Running, error: Rad69Error) -> None:
+        if self._error is None:
+            self._error = error
+        self._ledger.give_up(error)
+        running.scope.cancel()
+
+    async def _exchange(self, running: _Running, request: Request) -> Rad69Error | None:
+        """Ask; enter what came in the ledger; return what went wrong, if anything did."""
+        wanted = Request(self._ledger.pending(request.references))
+        if not wanted.references:
+            return None
+        answer, message_id = Answer(), new_message_id()
+        self._ledger.ask(wanted)
+        self._emit(RequestStarted(references=wanted.references, message_id=message_id))
+        error: Rad69Error | None = None
+        try:
+            await self._ask(running, wanted, message_id, answer)
+        except Rad69Error as exc:
+            error = exc
+            error.references = error.references or self._ledger.pending(wanted.references)
+        self._enter(wanted, answer, error)
+        status = answer.manifest.status if answer.manifest and error is None else None
+        self._emit(
+            RequestFinished(references=wanted.references, message_id=message_id, status=status, error=error)
+        )
+        return error
+
+    async def _ask(self, running: _Running, request: Request, message_id: str, answer: Answer) -> None:
+        async def deliver(document: Document) -> None:
+            await self._deliver(running, document)
+
+        ask = partial(exchange, self._owner.endpoint(), request, self._options, deliver=deliver, answer=answer)
+        try:
+            await ask(message_id=message_id, packaging=self._packaging)
+        except Rad69Error as exc:
+            other = other_packaging(exc, self._packaging)
+            if other is None or self._packaging != self._options.packaging:
+                raise
+            # Once per retrieve, and for all of it: the source has said what it takes.
+            self._packaging = other
+            self._ledger.remarks[f"the source takes {other} packaging only"] += 1
+            await ask(message_id=new_message_id(), packaging=other)
+
+    def _enter(self, request: Request, answer: Answer, error: Rad69Error | None) -> None:
+        ledger = self._ledger
+        ledger.received_bytes += answer.received_bytes
+        for remark in answer.remarks:
+            ledger.remarks[remark] += 1
+        if answer.manifest is not None:
+            ledger.refuse(request, answer.manifest.errors)
+        for document in answer.absent:
+            ledger.absent(document.document_unique_id)
+        if error is not None:
+            ledger.answers[type(error).__name__] += 1
+        elif answer.manifest is not None:
+            ledger.answers[answer.manifest.status] += 1
+
+    async def _deliver(self, running: _Running, document: Document) -> None:
+        facts = examine(document.data) if document.flaw is None else Facts(flaw=document.flaw)
+        error = None
+        try:
+            reference = self._ledger.identify(document.document_unique_id, facts)
+        except InvalidInstanceError as exc:
+            if not self._ledger.flawed(exc):
+                return
+            error, reference = exc, exc.references[0]
+        if reference is not None:
+            instance = Instance(
+                reference=reference,
+                data=document.data,
+                transfer_syntax_uid=facts.transfer_syntax_uid,
+                error=error,
+            )
+            await self._hand_over(running, instance, facts)
+
+    async def _hand_over(self, running: _Running, instance: Instance, facts: Facts) -> None:
+        size, reference = len(instance.data), instance.reference
+        # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
+        self._ledger.deliver(reference, facts, size)
+        taken = False
+        try:
+            self._emit(
+                InstanceVerified(
+                    reference=reference, size_bytes=size, transfer_syntax_uid=facts.transfer_syntax_uid
+                )
+            )
+            await running.send.send(instance)
+            taken = True
+        finally:
+            if not taken:
+                self._ledger.put_back(reference)
+
+    def _failed(self, reference: InstanceReference, error: Rad69Error | None) -> None:
+        self._emit(InstanceFailed(reference=reference, error=error))
+
+    def _emit(self, event: Event) -> None:
+        if self._options.on_event is not None:
+            self._options.on_event(event)

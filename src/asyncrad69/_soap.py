@@ -1,0 +1,438 @@
+"""
+SOAP 1.2 with WS-Addressing: the request envelope out, the root part of the reply in.
+
+Source: IHE RAD TF-2 4.69 (RAD-69), ITI TF-2 3.43 (ITI-43) and its appendix V; XOP 1.0; ebRS 3.0.
+The only room that knows xmltodict.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote
+from xml.parsers import expat
+
+import xmltodict
+
+from ._errors import RegistryError, SoapError, SoapFault, registry_error_class
+from ._references import InstanceReference
+
+ACTION: Final = "urn:ihe:rad:2009:RetrieveImagingDocumentSet"
+SOAP_MEDIA_TYPE: Final = "application/soap+xml"
+XOP_MEDIA_TYPE: Final = "application/xop+xml"
+
+# Metro answers with MTOM only where Accept names application/xop+xml.
+ACCEPT: Final = f"multipart/related, {XOP_MEDIA_TYPE}, {SOAP_MEDIA_TYPE}, text/xml;q=0.5"
+
+_SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
+_SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
+_ADDRESSING = "http://www.w3.org/2005/08/addressing"
+_ANONYMOUS = "http://www.w3.org/2005/08/addressing/anonymous"
+_XDSI = "urn:ihe:rad:xdsi-b:2009"
+_XDS = "urn:ihe:iti:xds-b:2007"
+_EBRS = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
+_XOP = "http://www.w3.org/2004/08/xop/include"
+
+
+# --- the request ---------------------------------------------------------------------------------------
+
+
+def new_message_id() -> str:
+    """A MessageID for one attempt; CXF answers a repeated one with wsa:DuplicateMessageID."""
+    return f"urn:uuid:{uuid.uuid4()}"
+
+
+def request_xml(
+    references: Iterable[InstanceReference],
+    *,
+    transfer_syntaxes: Sequence[str],
+    to: str,
+    message_id: str,
+) -> bytes:
+    """
+    The envelope that asks for *references*, each with its repository unique id set.
+
+    Studies and series are grouped: dcm4chee keeps only the last of two SeriesRequests with the same UID.
+    """
+    header = {
+        # IHE_WSA101: mustUnderstand on Action. IHE_WSA102, note 1: none on ReplyTo.
+        "a:Action": {"@s:mustUnderstand": "1", "#text": ACTION},
+        "a:MessageID": message_id,
+        "a:ReplyTo": {"a:Address": _ANONYMOUS},
+        "a:To": to,
+    }
+    body = {
+        "@xmlns:iherad": _XDSI,
+        "@xmlns:ihe": _XDS,
+        "iherad:StudyRequest": _study_requests(references),
+        "iherad:TransferSyntaxUIDList": {"iherad:TransferSyntaxUID": list(transfer_syntaxes)},
+    }
+    envelope = {
+        "s:Envelope": {
+            "@xmlns:s": _SOAP_12,
+            "@xmlns:a": _ADDRESSING,
+            "s:Header": header,
+            "s:Body": {"iherad:RetrieveImagingDocumentSetRequest": body},
+        }
+    }
+    return str(xmltodict.unparse(envelope)).encode()  # type: ignore[no-untyped-call]
+
+
+def _study_requests(references: Iterable[InstanceReference]) -> list[dict[str, Any]]:
+    studies: dict[str, dict[str, list[dict[str, str]]]] = {}
+    for reference in references:
+        series = studies.setdefault(reference.study_instance_uid, {})
+        series.setdefault(reference.series_instance_uid, []).append(_document_request(reference))
+    return [
+        {
+            "@studyInstanceUID": study_uid,
+            "iherad:SeriesRequest": [
+                {"@seriesInstanceUID": series_uid, "ihe:DocumentRequest": documents}
+                for series_uid, documents in series.items()
+            ],
+        }
+        for study_uid, series in studies.items()
+    ]
+
+
+def _document_request(reference: InstanceReference) -> dict[str, str]:
+    # xs:sequence: the order of the three is part of the schema.
+    request = {}
+    if reference.home_community_id:
+        request["ihe:HomeCommunityId"] = reference.home_community_id
+    request["ihe:RepositoryUniqueId"] = reference.repository_unique_id or ""
+    request["ihe:DocumentUniqueId"] = reference.sop_instance_uid
+    return request
+
+
+def simple_body(envelope: bytes) -> tuple[str, bytes]:
+    """Content-Type and body of a request in simple SOAP."""
+    return f'{SOAP_MEDIA_TYPE}; charset=utf-8; action="{ACTION}"', envelope
+
+
+def mtom_body(envelope: bytes) -> tuple[str, bytes]:
+    """
+    Content-Type and body of a request in MTOM packaging, which ITI TF-2 3.43.5 demands of the consumer.
+
+    The message has no attachment: it is the root part alone.
+    """
+    token = uuid.uuid4().hex
+    boundary, content_id = f"MIMEBoundary_{token}", f"<0.{token}@asyncrad69.invalid>"
+    content_type = (
+        f'multipart/related; boundary="{boundary}"; type="{XOP_MEDIA_TYPE}"; start="{content_id}"; '
+        f'start-info="{SOAP_MEDIA_TYPE}"; action="{ACTION}"'
+    )
+    head = (
+        f"--{boundary}\r\n"
+        f'Content-Type: {XOP_MEDIA_TYPE}; charset=UTF-8; type="{SOAP_MEDIA_TYPE}"\r\n'
+        "Content-Transfer-Encoding: binary\r\n"
+        f"Content-ID: {content_id}\r\n\r\n"
+    )
+    return content_type, b"".join((head.encode(), envelope, f"\r\n--{boundary}--\r\n".encode()))
+
+
+# --- the answer ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentResponse:
+    """
+    One DocumentResponse: what the source says it sends.
+
+    Attributes:
+        document_unique_id: The SOP Instance UID, as the source spells it.
+        mime_type: ``application/dicom``, in lower case; sources are known to send others.
+        content_id: The part that carries it, without ``cid:`` and percent-encoding; ``None`` if none was named.
+        data: The document, where the source put it inside the XML; else ``None``.
+    """
+
+    document_unique_id: str
+    mime_type: str
+    content_id: str | None
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """
+    A parsed RetrieveDocumentSetResponse.
+
+    Attributes:
+        status: ``"Success"``, ``"PartialSuccess"``, ``"Failure"``, or whatever else the source wrote last in it.
+        errors: Every RegistryError, warnings included, in the source's order.
+        documents: Every DocumentResponse, in the source's order.
+        relates_to: The MessageID that this answers; ``None`` if the source does not say.
+    """
+
+    status: str
+    errors: tuple[RegistryError, ...]
+    documents: tuple[DocumentResponse, ...]
+    relates_to: str | None
+
+
+def read_manifest(data: bytes, *, charset: str | None = None, http_status: int = 200) -> Manifest:
+    """
+    Parse a root part, or a whole reply that is one XML document, into a `Manifest`.
+
+    Args:
+        data: The XML. Its size is the caller's to bound; it is parsed once, in one piece, since older expat
+            releases take quadratic time for a long token that comes in many pieces.
+        charset: The charset parameter of its Content-Type; a byte order mark or an XML declaration outranks it.
+        http_status: The status it came with, for a fault's `SoapFault.http_status`.
+
+    Raises:
+        SoapFault: The source answered with a fault, SOAP 1.1 or 1.2.
+        SoapError: Not well-formed, forbidden constructs, not an envelope, or neither a status nor documents.
+    """
+    envelope, inline = _parse(data, charset)
+    body = _child(envelope, "Body")
+    if (fault := body.get("Fault")) is not None:
+        raise _fault(_dict(fault), http_status)
+    if "RetrieveDocumentSetResponse" not in body:
+        raise SoapError("the SOAP body holds no RetrieveDocumentSetResponse")
+    response = _child(body, "RetrieveDocumentSetResponse")
+    documents = tuple(_document(_dict(each), inline) for each in _list(response.get("DocumentResponse")))
+    registry_response = response.get("RegistryResponse")
+    if registry_response is None and not documents:
+        raise SoapError("the answer has neither a RegistryResponse nor a document")
+    registry_response = _dict(registry_response)
+    return Manifest(
+        status=_text(registry_response.get("@status")).rpartition(":")[2] or "Success",
+        errors=tuple(_registry_errors(registry_response)),
+        documents=documents,
+        relates_to=_relates_to(_child(envelope, "Header")),
+    )
+
+
+def _relates_to(header: dict[str, Any]) -> str | None:
+    return next((_text(each).strip() for each in _list(header.get("RelatesTo"))), None)
+
+
+def _document(response: dict[str, Any], inline: Sequence[bytes | None]) -> DocumentResponse:
+    document = _dict(response.get("Document"))
+    index = _text(document)
+    return DocumentResponse(
+        # ITI TF-2 3.43.5: an on-demand document comes under the new id.
+        document_unique_id=_text(response.get("NewDocumentUniqueId")) or _text(response.get("DocumentUniqueId")),
+        mime_type=_text(response.get("mimeType")).partition(";")[0].strip().lower(),
+        content_id=_content_id(_dict(document.get("Include")).get("@href")),
+        data=inline[int(index)] if index.isdecimal() else None,
+    )
+
+
+def _content_id(href: object) -> str | None:
+    """The Content-ID an xop:Include points to (RFC 2392); never anything that would have to be fetched."""
+    scheme, _, rest = str(href or "").strip().partition(":")
+    # A literal "+" is legal in a Content-ID: unquote, not unquote_plus.
+    return unquote(rest) if scheme.lower() == "cid" and rest else None
+
+
+def _registry_errors(registry_response: dict[str, Any]) -> Iterable[RegistryError]:
+    for error_list in _list(registry_response.get("RegistryErrorList")):
+        for entry in _list(_dict(error_list).get("RegistryError")):
+            yield _registry_error(_dict(entry))
+
+
+# What may stand in a message of ours: a code or a UID, never a server's free text.
+_PRINTABLE_CODE = re.compile(r"[A-Za-z0-9:._-]{1,80}", re.ASCII)
+
+
+def _registry_error(entry: dict[str, Any]) -> RegistryError:
+    code = _text(entry.get("@errorCode"))
+    location = _text(entry.get("@location")).strip()
+    # rs.xsd: the default severity is Error.
+    severity = _text(entry.get("@severity")).rpartition(":")[2] or "Error"
+    shown = code if _PRINTABLE_CODE.fullmatch(code) else "an unnamed error"
+    return registry_error_class(code)(
+        f"the source answered {shown}" + ("" if severity == "Error" else f" ({severity.lower()})"),
+        error_code=code,
+        code_context=_text(entry.get("@codeContext")) or _text(entry),
+        location=location,
+        severity=severity,
+    )
+
+
+def _fault(fault: dict[str, Any], http_status: int) -> SoapFault:
+    if "faultcode" in fault:  # SOAP 1.1: unqualified children
+        codes = [_local(_text(fault["faultcode"]))]
+        reason = _text(fault.get("faultstring"))
+    else:
+        codes = _fault_codes(_dict(fault.get("Code")))
+        reason = next((_text(each) for each in _list(_dict(fault.get("Reason")).get("Text"))), "")
+    code, *subcodes = codes or [""]
+    shown = "/".join(each for each in codes if _PRINTABLE_CODE.fullmatch(each))
+    return SoapFault(
+        f"the source answered with a SOAP fault, {shown or 'without a code'}",
+        code=code,
+        subcodes=tuple(subcodes),
+        reason=reason,
+        http_status=http_status,
+    )
+
+
+def _fault_codes(code: dict[str, Any]) -> list[str]:
+    codes = []
+    while code:
+        codes.append(_local(_text(code.get("Value"))))
+        code = _dict(code.get("Subcode"))
+    return codes
+
+
+def _local(qname: str) -> str:
+    return qname.strip().rpartition(":")[2]
+
+
+# --- XML -----------------------------------------------------------------------------------------------
+
+_SEPARATOR = "|"
+_KNOWN_NAMESPACES: dict[str, None] = dict.fromkeys((_SOAP_12, _SOAP_11, _ADDRESSING, _XDSI, _XDS, _EBRS, _XOP))
+
+_MAX_DEPTH = 64  # a fault's detail nests deepest; an answer itself has 7 levels
+_DOCUMENT = frozenset((_SEPARATOR.join((_XDS, "Document")), "Document"))  # some writers forget the namespace
+
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,100}\sencoding\s*=")
+
+
+def _parse(data: bytes, charset: str | None) -> tuple[dict[str, Any], list[bytes | None]]:
+    """The Envelope as a dictionary by local name, and the documents that stood in it."""
+    if not data.startswith(_BYTE_ORDER_MARKS):
+        data = data.lstrip(b" \t\r\n")  # some stacks put a blank line before the XML declaration
+    guard = _Expat()
+    try:
+        tree: dict[str, Any] = xmltodict.parse(  # type: ignore[no-untyped-call]
+            data,
+            encoding=_override(data, charset),
+            expat=guard,
+            process_namespaces=True,
+            namespace_separator=_SEPARATOR,
+            namespaces=_KNOWN_NAMESPACES,
+        )
+    # LookupError: an encoding nobody knows. ValueError: an entity declaration, or ours below.
+    except (expat.ExpatError, ValueError, LookupError) as exc:
+        raise SoapError(f"the SOAP part is not acceptable XML: {_xml_complaint(exc)}") from None
+    if "Envelope" not in tree:
+        raise SoapError("the XML is not a SOAP envelope")
+    return _dict(tree["Envelope"]), guard.inline
+
+
+def _xml_complaint(exc: Exception) -> str:
+    if isinstance(exc, expat.ExpatError):
+        return f"{expat.ErrorString(exc.code)}, line {exc.lineno}"
+    return str(exc) if isinstance(exc, _Forbidden) else "an entity declaration or an unknown encoding"
+
+
+def _override(data: bytes, charset: str | None) -> str | None:
+    """The encoding to tell expat, where the XML does not say it itself (RFC 7303, 3)."""
+    says_itself = data.startswith(_BYTE_ORDER_MARKS) or b"\0" in data[:4] or _DECLARED_ENCODING.match(data)
+    known = charset is not None and charset.lower() in {"utf-8", "us-ascii", "iso-8859-1"}
+    return charset if known and not says_itself else None
+
+
+class _Forbidden(ValueError):
+    """A construct that SOAP forbids, or that only an attacker writes."""
+
+
+class _Expat:
+    """
+    What xmltodict takes as its ``expat``: a parser that refuses and diverts.
+
+    It refuses a document type declaration (SOAP 1.2 part 1, 5: there must be none), which is the root of every
+    entity attack, and nesting that no answer has. It diverts the text of Document elements: a study of base64
+    would be held several times over in the tree. The tree holds their index into `inline` instead.
+    """
+
+    ExpatError = expat.ExpatError
+
+    # Set by xmltodict.parse.
+    ordered_attributes: bool
+    buffer_text: bool
+    StartNamespaceDeclHandler: Callable[[str, str], None]
+    StartElementHandler: Callable[[str, list[str]], None]
+    EndElementHandler: Callable[[str], None]
+    CharacterDataHandler: Callable[[str], None]
+    EntityDeclHandler: Callable[..., NoReturn]
+
+    def __init__(self) -> None:
+        #: The documents found in the XML; ``None`` for one that is not base64.
+        self.inline: list[bytes | None] = []
+        self._depth = 0
+        self._base64: list[str] | None = None
+
+    def ParserCreate(self, encoding: str | None, separator: str) -> _Expat:  # noqa: N802 (expat's own name)
+        self._parser = expat.ParserCreate(encoding, separator)
+        return self
+
+    def Parse(self, data: bytes, final: bool) -> None:  # noqa: FBT001, N802 (expat's own signature)
+        parser = self._parser
+        parser.ordered_attributes = self.ordered_attributes
+        parser.buffer_text = self.buffer_text
+        parser.StartDoctypeDeclHandler = self._refuse_doctype
+        parser.EntityDeclHandler = self.EntityDeclHandler
+        parser.StartNamespaceDeclHandler = self.StartNamespaceDeclHandler
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+        parser.Parse(data, final)
+
+    @staticmethod
+    def _refuse_doctype(*_args: object) -> NoReturn:
+        raise _Forbidden("a document type declaration")
+
+    def _start(self, name: str, attributes: list[str]) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise _Forbidden(f"elements nested deeper than {_MAX_DEPTH}")
+        self.StartElementHandler(name, attributes)
+        if name in _DOCUMENT:
+            self._base64 = []
+
+    def _characters(self, text: str) -> None:
+        if self._base64 is None:
+            self.CharacterDataHandler(text)
+        else:
+            self._base64.append(text)
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if name in _DOCUMENT and self._base64 is not None:
+            text, self._base64 = "".join(self._base64), None
+            if text and not text.isspace():  # white space alone stands around an xop:Include
+                self.inline.append(_maybe_base64(text))
+                self.CharacterDataHandler(str(len(self.inline) - 1))
+        self.EndElementHandler(name)
+
+
+def _maybe_base64(text: str) -> bytes | None:
+    try:
+        return binascii.a2b_base64(text)
+    except ValueError:
+        return None
+
+
+def _dict(value: object) -> dict[str, Any]:
+    """An element as a dictionary; xmltodict gives a bare text for one that has nothing else."""
+    if isinstance(value, dict):
+        return value
+    return {"#text": value} if isinstance(value, str) else {}
+
+
+def _child(parent: dict[str, Any], name: str) -> dict[str, Any]:
+    return _dict(parent.get(name))
+
+
+def _list(value: object) -> list[Any]:
+    """What xmltodict gives for a repeatable element: nothing, one, or a list."""
+    if value is None:
+        return [] 
+    return value if isinstance(value, list) else [value]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        value = value.get("#text")
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,13 @@
+"""
+What a team needs to test its own RAD-69 integration: a source with instances, at a real URL.
+
+    with SimulatedSource.demo() as source:
+        retrieve(source.url, source.references())
+
+Needs ``pip install "asyncrad69[server]"``.
+"""
+
+from ._requests_log import ReceivedRequest
+from ._source import SimulatedSource
+
+__all__ = ["ReceivedRequest", "SimulatedSource"]

@@ -1,0 +1,255 @@
+"""
+Reading the question, as a strict source does: packaging, envelope, addressing, then the request itself.
+
+Source: RAD TF-2 4.69, ITI TF-2 3.43 and its appendix V, SOAP 1.2 part 1, WS-Addressing 1.0 SOAP binding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import Message as MimePart
+from typing import TYPE_CHECKING, Literal, NoReturn
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
+
+from asyncrad69._errors import InvalidReferenceError
+from asyncrad69._references import InstanceReference, valid_uid
+
+from ._names import ADDRESSING, REQUEST_ACTION, SOAP, SOAP_MEDIA_TYPE, XDS, XDSI, XOP_MEDIA_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from ._requests_log import Packaging
+
+
+class UnsupportedMediaTypeError(Exception):
+    """Neither MTOM nor simple SOAP 1.2: HTTP 415."""
+
+
+class Fault(Exception):  # noqa: N818 (SOAP's own word)
+    """
+    The request breaks a rule; answered with a SOAP fault.
+
+    Args:
+        reason: What is wrong, for a person.
+        code: SOAP 1.2's fault code.
+        subcodes: Local names in WS-Addressing, outermost first.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        code: Literal["Sender", "VersionMismatch"] = "Sender",
+        subcodes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+        self.subcodes = subcodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """
+    A SOAP message that can be read, whatever it says.
+
+    Attributes:
+        action: wsa:Action.
+        action_parameter: The action parameter of the Content-Type, if it has one (RFC 3902).
+        message_id: wsa:MessageID.
+        body: The Body element, if there is one.
+    """
+
+    action: str | None
+    action_parameter: str | None
+    message_id: str | None
+    body: Element | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveRequest:
+    """
+    A RetrieveImagingDocumentSetRequest.
+
+    Attributes:
+        references: What is asked for, each with its repository unique id; each once.
+        transfer_syntaxes: What the consumer can process.
+    """
+
+    references: tuple[InstanceReference, ...]
+    transfer_syntaxes: tuple[str, ...]
+
+
+# --- packaging -----------------------------------------------------------------------------------------
+
+
+def maybe_packaging(content_type: str) -> Packaging | None:
+    """How the message is packaged; ``None`` if in no way a source knows."""
+    header = _header(content_type)
+    if header.get_content_type() == SOAP_MEDIA_TYPE:
+        return "simple"
+    if header.get_content_type() == "multipart/related" and header.get_param("type") == XOP_MEDIA_TYPE:
+        return "mtom"
+    return None
+
+
+def _header(content_type: str) -> MimePart:
+    header = MimePart()
+    header["Content-Type"] = content_type
+    return header
+
+
+def read_message(content_type: str, body: bytes) -> Message:
+    """
+    Unpack the SOAP envelope.
+
+    Raises:
+        UnsupportedMediaTypeError: It is packaged in another way.
+        Fault: The multipart or the XML is broken, or it is not SOAP 1.2.
+    """
+    packaging = maybe_packaging(content_type)
+    if packaging is None:
+        raise UnsupportedMediaTypeError
+    envelope = _envelope(body if packaging == "simple" else _root_part(content_type, body))
+    action = _header(content_type).get_param("action")
+    return Message(
+        action=envelope.findtext(f"{{{SOAP}}}Header/{{{ADDRESSING}}}Action"),
+        action_parameter=action if isinstance(action, str) else None,
+        message_id=envelope.findtext(f"{{{SOAP}}}Header/{{{ADDRESSING}}}MessageID"),
+        body=envelope.find(f"{{{SOAP}}}Body"),
+    )
+
+
+def _root_part(content_type: str, body: bytes) -> bytes:
+    """The part that ``start`` names, or the first (RFC 2387 3.2)."""
+    multipart = message_from_bytes(b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
+    if multipart.defects or not multipart.is_multipart():
+        raise Fault("the body is not the multipart/related message that its Content-Type announces")
+    parts = [part for part in multipart.walk() if part is not multipart]
+    start = multipart.get_param("start")
+    root = next((part for part in parts if part["Content-ID"] == start), None) if start else parts[0]
+    if root is None or root.get_content_type() != XOP_MEDIA_TYPE:
+        raise Fault(f"the root part is missing or not {XOP_MEDIA_TYPE}")
+    data = root.get_payload(decode=True)
+    return data if isinstance(data, bytes) else b""
+
+
+class _WithoutDoctype(TreeBuilder):
+    def doctype(self, *_: str | None) -> NoReturn:
+        # SOAP 1.2 part 1, 5: "must not contain a document type declaration". No entity can be declared then.
+        raise Fault("a SOAP message has no document type declaration")
+
+
+def _envelope(xml: bytes) -> Element:
+    parser = XMLParser(target=_WithoutDoctype())  # noqa: S314 (entities are refused)
+    try:
+        parser.feed(xml)
+        root = parser.close()
+    except ParseError as exc:
+        line, column = exc.position
+        raise Fault(f"the envelope is not well-formed XML: line {line}, column {column}") from exc
+    if root.tag != f"{{{SOAP}}}Envelope":
+        raise Fault("the message is not a SOAP 1.2 Envelope", code="VersionMismatch")
+    return root
+
+
+# --- addressing ----------------------------------------------------------------------------------------
+
+
+def check_addressing(message: Message, *, seen: Container[str]) -> None:
+    """
+    Check Action and MessageID as WS-Addressing 1.0 SOAP binding, 6.4, names the faults.
+
+    Args:
+        message: The message.
+        seen: The MessageIDs of earlier requests.
+
+    Raises:
+        Fault: One is missing, unknown, contradicted or repeated.
+    """
+    if message.action is None or message.message_id is None:
+        missing = "Action" if message.action is None else "MessageID"
+        raise Fault(f"wsa:{missing} is missing", subcodes=("MessageAddressingHeaderRequired",))
+    # Compared as it stands, blanks included: URIs are equal if their characters are.
+    if message.action != REQUEST_ACTION:
+        raise Fault(f"wsa:Action is not {REQUEST_ACTION}", subcodes=("ActionNotSupported",))
+    if message.action_parameter not in (None, message.action):
+        _invalid_header("ActionMismatch", "the action parameter of the Content-Type is not wsa:Action")
+    if not message.message_id.strip():
+        _invalid_header("InvalidCardinality", "wsa:MessageID is empty")
+    if message.message_id in seen:
+        _invalid_header("DuplicateMessageID", "wsa:MessageID was used before; every attempt needs its own")
+
+
+def _invalid_header(subcode: str, reason: str) -> NoReturn:
+    raise Fault(reason, subcodes=("InvalidAddressingHeader", subcode))
+
+
+# --- the request itself --------------------------------------------------------------------------------
+
+
+def retrieve_request(message: Message) -> RetrieveRequest:
+    """
+    Read what is asked for.
+
+    Raises:
+        Fault: The Body does not hold one RetrieveImagingDocumentSetRequest, complete and with valid UIDs.
+    """
+    request = _only_child(message.body)
+    try:
+        references = tuple(dict.fromkeys(_references(request)))
+        syntaxes = request.findall(f"{{{XDSI}}}TransferSyntaxUIDList/{{{XDSI}}}TransferSyntaxUID")
+        transfer_syntaxes = tuple(valid_uid(each.text, "TransferSyntaxUID") for each in syntaxes)
+    except InvalidReferenceError as exc:
+        raise Fault(str(exc)) from exc
+    if not transfer_syntaxes:
+        raise Fault("TransferSyntaxUIDList is missing or empty")
+    return RetrieveRequest(references, transfer_syntaxes)
+
+
+def _only_child(body: Element | None) -> Element:
+    """ITI TF-2 appendix V: document/literal, hence one element in the Body and no text beside it."""
+    children = [] if body is None else list(body)
+    if body is None or len(children) != 1:
+        raise Fault(f"the Body holds exactly one element, not {len(children)}")
+    request = children[0]
+    if (body.text or "").strip() or (request.tail or "").strip():
+        raise Fault("the Body holds text beside its element")
+    if request.tag != f"{{{XDSI}}}RetrieveImagingDocumentSetRequest":
+        raise Fault("the Body does not hold a RetrieveImagingDocumentSetRequest")
+    return request
+
+
+def _references(request: Element) -> list[InstanceReference]:
+    return [
+        _reference(study, series, document)
+        for study in _required(request, f"{{{XDSI}}}StudyRequest")
+        for series in _required(study, f"{{{XDSI}}}SeriesRequest")
+        for document in _required(series, f"{{{XDS}}}DocumentRequest")
+    ]
+
+
+def _required(parent: Element, tag: str) -> list[Element]:
+    """The children of that name; each level of the request has one or more."""
+    children = parent.findall(tag)
+    if not children:
+        raise Fault(f"a {_local(parent.tag)} holds no {_local(tag)}")
+    return children
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _reference(study: Element, series: Element, document: Element) -> InstanceReference:
+    return InstanceReference(
+        study.get("studyInstanceUID", ""),
+        series.get("seriesInstanceUID", ""),
+        document.findtext(f"{{{XDS}}}DocumentUniqueId", ""),
+        repository_unique_id=valid_uid(
+            document.findtext(f"{{{XDS}}}RepositoryUniqueId"), "RepositoryUniqueId"
+        ),
+        home_community_id=document.findtext(f"{{{XDS}}}HomeCommunityId"),
+    )

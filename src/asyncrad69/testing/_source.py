@@ -1,0 +1,201 @@
+"""The simulated source as its user sees it: made of instances, started and stopped, looked at afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+from pydicom import Dataset
+
+from asyncrad69._references import InstanceReference, valid_uid
+
+from ._app import PATH, App
+from ._archive import Archive, Holding
+from ._demo import demo_holdings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from ._requests_log import ReceivedRequest
+    from ._server import ServerThread
+
+_REPOSITORY_UNIQUE_ID: Final = "1.2.3.4"
+_READ_SIZE: Final = 256 * 1024
+
+
+class SimulatedSource:
+    """
+    An Imaging Document Source (IHE RAD-69) on a loopback socket, for tests.
+
+    It answers like a strict source: a request that breaks a rule gets the SOAP fault that names it. Instances
+    are sent byte for byte as they are kept, never transcoded, and streamed: files are never in memory as a whole.
+
+        with SimulatedSource("tests/data") as source:       # or: async with
+            ...                                             # source.url, source.references()
+        assert source.max_in_flight <= 4
+
+    It runs in a thread with its own event loop, and so answers a test that blocks, too. ``async with`` needs
+    asyncio; elsewhere, ``with`` does the same.
+
+    Args:
+        instances: A folder, of which everything below is taken that is DICOM and has study, series and SOP
+            Instance UID; or an iterable of folders, files and Datasets, mixed as they come. Folders and files
+            are indexed here by their headers and read when asked for. Datasets are encoded here, in the transfer
+            syntax of their ``file_meta``, and kept in memory. Of two instances with the same SOP Instance UID
+            the first counts, folders sorted by path.
+        host: The address to listen at.
+        port: The port; 0 takes a free one, another with each start.
+        repository_unique_id: The source's OID, which a request must name.
+        read_size: How much of an instance is read and sent at a time, in bytes.
+
+    Raises:
+        FileNotFoundError: There is no such folder or file.
+        pydicom.errors.InvalidDicomError: A file that was named is not a DICOM file.
+        InvalidReferenceError: A file or Dataset that was given lacks a UID, or *repository_unique_id* is no OID.
+    """
+
+    def __init__(
+        self,
+        instances: Holding | Iterable[Holding],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        repository_unique_id: str = _REPOSITORY_UNIQUE_ID,
+        read_size: int = _READ_SIZE,
+    ) -> None:
+        if read_size < 1:
+            raise ValueError(f"read_size is at least 1 byte, not {read_size}")
+        repository = valid_uid(repository_unique_id, "repository_unique_id")
+        # A Dataset is an iterable too, of its elements.
+        holdings = (instances,) if isinstance(instances, str | os.PathLike | Dataset) else instances
+        self._archive = Archive(holdings, repository_unique_id=repository)
+        self._app = App(archive=self._archive, repository_unique_id=repository, read_size=read_size)
+        self._address = (host, port)
+        self._url: str | None = None
+        self._thread: ServerThread | None = None
+
+    @classmethod
+    def demo(
+        cls,
+        *,
+        slices: int = 60,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        repository_unique_id: str = _REPOSITORY_UNIQUE_ID,
+        read_size: int = _READ_SIZE,
+    ) -> Self:
+        """
+        A source with instances to try things with, of invented patients and with the same UIDs each time.
+
+        Args:
+            slices: The length of a CT series, 512 x 512 x 16 bit, held in memory at 0.5 MiB per slice. It comes
+                after the 81 small instances of 13 series (CT, MR, CR) that pydicom brings along.
+            host: See the class.
+            port: See the class.
+            repository_unique_id: See the class.
+            read_size: See the class.
+        """
+        return cls(
+            demo_holdings(slices),
+            host=host,
+            port=port,
+            repository_unique_id=repository_unique_id,
+            read_size=read_size,
+        )
+
+    @property
+    def url(self) -> str:
+        """The endpoint. It stays readable after ``stop``, for a test of a source that is down."""
+        if self._url is None:
+            raise RuntimeError("the source has no URL before it is started: use `with source:`")
+        return self._url
+
+    @property
+    def total_bytes(self) -> int:
+        """The sum of the instances, in bytes."""
+        return sum(stored.size_bytes for stored in self._archive)
+
+    @property
+    def requests(self) -> list[ReceivedRequest]:
+        """Every POST to the endpoint so far, over all starts, in the order the answers began."""
+        return list(self._app.requests)
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most requests that were being answered at once, over all starts."""
+        return self._app.max_in_flight
+
+    def references(self) -> tuple[InstanceReference, ...]:
+        """All instances, in their order, each with the repository unique id of the source."""
+        return tuple(stored.reference for stored in self._archive)
+
+    def data(self, sop_instance_uid: str) -> bytes:
+        """
+        The instance as it is sent: a Part 10 file.
+
+        Raises:
+            KeyError: The source does not hold it.
+        """
+        stored = self._archive.maybe_instance(sop_instance_uid)
+        if stored is None:
+            raise KeyError(sop_instance_uid)
+        return b"".join(stored.pieces(_READ_SIZE))
+
+    def start(self) -> None:
+        """
+        Return when requests are answered. A stopped source can be started again.
+
+        Raises:
+            RuntimeError: It is running already.
+            ImportError: uvicorn is not installed; the message says how to get it.
+            OSError: The address is taken or not ours.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the source is running already")
+        # Here, since only a source that runs needs the extra "server".
+        from ._server import ServerThread  # noqa: PLC0415 (see above)
+
+        listener = _listener(*self._address)
+        self._url = _url(listener)
+        self._thread = ServerThread(self._app, listener)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Cut what is in flight and return when socket and thread are gone. Without effect if not running."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # Cancelled, the thread still stops the source; only the waiting for it ends.
+        await asyncio.to_thread(self.stop)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket that listens: the port is known, and connections wait, before the server runs."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}{PATH}" if ":" in host else f"http://{host}:{port}{PATH}"

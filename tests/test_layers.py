@@ -1,0 +1,112 @@
+"""The structure of the package: imports go down, and each dependency has its doors."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import asyncrad69
+
+PACKAGE = Path(asyncrad69.__file__).parent
+
+# From the ground up. A room imports from its own floor or from a lower one.
+FLOORS = [
+    {"_version", "_errors", "_references", "_events", "_transfer_syntaxes"},
+    {"_content_encoding", "_dicom", "_multipart", "_reference_files", "_reply", "_soap"},
+    {"_instance", "_ledger", "_options", "_plan", "_report"},
+    {"_endpoint", "_exchange", "_files", "_retrieval", "_transport"},
+    {"_client", "_blocking"},
+    {"testing", "cli", "__init__"},
+]
+
+# anyio is the ground the upper floors stand on; everything else has one door.
+DOORS = {
+    "anyio": {"_endpoint", "_exchange", "_retrieval", "_client", "_transport", "_blocking", "testing", "cli"},
+    "anyio.from_thread": {"_blocking"},
+    "httpx": {"_endpoint", "_transport"},
+    "httpcore": {"_transport"},
+    "multipart": {"_multipart", "__init__"},
+    "pydicom": {"_dicom", "testing"},
+    "xmltodict": {"_soap"},
+    "uvicorn": {"testing"},
+    "click": {"cli"},
+    "rich": {"cli"},
+}
+
+STDLIB_ONLY = FLOORS[0]
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield room_of(path), path
+
+
+def room_of(path: Path) -> str:
+    """The room a file belongs to: its module, or the package it is part of."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Absolute names of what a file imports, and whether it is part of this package."""
+    parents = path.relative_to(PACKAGE).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, alias.name.partition(".")[0] == "asyncrad69"
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join((*parents[: len(parents) - node.level + 1], node.module or ""))
+            for alias in node.names:
+                yield f"{base}.{alias.name}".strip("."), True
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node.module.partition(".")[0] == "asyncrad69"
+
+
+def floor_of(room: str) -> int:
+    return next(number for number, floor in enumerate(FLOORS) if room in floor)
+
+
+MODULES = list(modules())
+
+
+@pytest.mark.parametrize(("room", "path"), MODULES, ids=lambda value: str(value).rpartition("/")[2])
+def test_every_file_has_a_floor(room: str, path: Path) -> None:
+    """A new room is put on a floor when it is built."""
+    assert any(room in floor for floor in FLOORS)
+
+
+@pytest.mark.parametrize(("room", "path"), MODULES, ids=lambda value: str(value).rpartition("/")[2])
+def test_imports_go_down(room: str, path: Path) -> None:
+    """No room imports from a floor above its own."""
+    for name, ours in imports(path):
+        imported = name.removeprefix("asyncrad69").strip(".").partition(".")[0]
+        if ours and imported != room:
+            known = any(imported in floor for floor in FLOORS)
+            assert not known or floor_of(imported) <= floor_of(room), f"{room} imports {imported}"
+
+
+@pytest.mark.parametrize(("room", "path"), MODULES, ids=lambda value: str(value).rpartition("/")[2])
+def test_dependencies_have_doors(room: str, path: Path) -> None:
+    """A dependency is imported in the rooms that are its doors, and nowhere else."""
+    for name, ours in imports(path):
+        if not ours:
+            door = next((each for each in (name, name.partition(".")[0]) if each in DOORS), None)
+            assert door is None or room in DOORS[door], f"{room} imports {name}"
+
+
+@pytest.mark.parametrize(("room", "path"), MODULES, ids=lambda value: str(value).rpartition("/")[2])
+def test_the_ground_floor_needs_nothing(room: str, path: Path) -> None:
+    """The words everything else is made of need the standard library alone."""
+    if room in STDLIB_ONLY:
+        assert not {name.partition(".")[0] for name, ours in imports(path) if not ours} & set(DOORS)
+
+
+def test_the_walk_sees_a_breach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test itself can fail: it finds an import that is spelled in any of the ways Python has."""
+    file = tmp_path / "_plan.py"
+    file.write_text("import httpx\nfrom . import _client\nfrom ._retrieval import AsyncRetrieval\n")
+    monkeypatch.setattr(f"{__name__}.PACKAGE", tmp_path)
+    assert set(imports(file)) == {("httpx", False), ("_client", True), ("_retrieval.AsyncRetrieval", True)}
