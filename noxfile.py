@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -63,9 +64,22 @@ def coverage(session: nox.Session) -> None:
 PURE_ROOMS = [
     f"*/asyncrad69/_{room}.py"
     for room in (
-        "content_encoding dicom errors events instance ledger multipart options plan reference_files references "
-        "reply report soap transfer_syntaxes"
-    ).split()
+        "content_encoding",
+        "dicom",
+        "errors",
+        "events",
+        "instance",
+        "ledger",
+        "multipart",
+        "options",
+        "plan",
+        "reference_files",
+        "references",
+        "reply",
+        "report",
+        "soap",
+        "transfer_syntaxes",
+    )
 ]
 
 
@@ -74,6 +88,38 @@ def interop(session: nox.Session) -> None:
     """Against RAD-69 servers that are not ours, where they are at hand; skipped by name elsewhere."""
     session.install(f"{build_wheel(session)}[cli,server]", *group("test"))
     session.run("pytest", "-m", "interop", "--timeout", "600", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Every fault in every framing, cut at every byte, every way to end: half an hour. The tests take a slice of it."""
+    rest = ("--deselect", "tests/faults/test_chaos.py", "--deselect", "tests/faults/test_soak.py")
+    trouble(session, "tests/faults", *rest)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """1,000 retrieves from a source whose answers are wrong at random."""
+    trouble(session, "tests/faults/test_chaos.py")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Five minutes of retrieving from a source in chaos; ``RAD69_SOAK_S=28800 nox -s soak`` takes eight hours."""
+    trouble(session, "tests/faults/test_soak.py", RAD69_SOAK_S=os.environ.get("RAD69_SOAK_S", "300"))
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """A million inputs that no sane peer sends, to every reader of foreign bytes."""
+    executions = os.environ.get("RAD69_FUZZ_EXECUTIONS", "1000000")
+    trouble(session, "tests/fuzz", RAD69_FUZZ_EXECUTIONS=executions)
+
+
+def trouble(session: nox.Session, *args: str, **env: str) -> None:
+    """Tests at their full scale, with their figures in one line at the end."""
+    session.install(f"{build_wheel(session)}[cli,server]", *group("test"))
+    session.run("pytest", "-q", *args, *session.posargs, env={"RAD69_TEST_SCALE": "full", **env})
 
 
 @nox.session

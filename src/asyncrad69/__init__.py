@@ -21,6 +21,7 @@ from ._errors import (
     AuthenticationError,
     ConnectionFailed,
     ConnectionLost,
+    ExistingFileError,
     HTTPStatusRefused,
     IncompleteRetrieveError,
     InstanceNotAvailable,
@@ -61,7 +62,9 @@ from ._events import (
     InstanceVerified,
     RequestFinished,
     RequestStarted,
+    RetrieveFinished,
     RetryScheduled,
+    SeriesFinished,
 )
 from ._instance import Instance
 from ._options import Limits, Options, Retry, Timeout
@@ -74,6 +77,8 @@ from ._version import __version__
 
 __all__ = [
     "AS_STORED",
+    "LOSSLESS",
+    "UNCOMPRESSED",
     "AsyncRad69",
     "AsyncRetrieval",
     "AuthenticationError",
@@ -81,6 +86,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "Event",
+    "ExistingFileError",
     "HTTPStatusRefused",
     "IncompleteRetrieveError",
     "Instance",
@@ -90,7 +96,6 @@ __all__ = [
     "InstanceVerified",
     "InvalidInstanceError",
     "InvalidReferenceError",
-    "LOSSLESS",
     "LimitExceeded",
     "Limits",
     "MultipartError",
@@ -106,9 +111,11 @@ __all__ = [
     "RequestStarted",
     "RequestTooLarge",
     "Retrieval",
+    "RetrieveFinished",
     "Retry",
     "RetryScheduled",
     "Row",
+    "SeriesFinished",
     "ServerBusy",
     "ServerError",
     "SoapError",
@@ -120,7 +127,6 @@ __all__ = [
     "TransferTimeout",
     "TransportError",
     "TruncatedResponse",
-    "UNCOMPRESSED",
     "WadoInstanceUnknown",
     "XDSBusyError",
     "XDSDocumentUniqueIdError",

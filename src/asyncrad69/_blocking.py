@@ -10,24 +10,29 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import ExitStack, closing
 from os import PathLike
-from ssl import SSLContext
-from types import TracebackType
-from typing import TypeVar, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._client import AsyncRad69
-from ._dicom import Dataset
-from ._endpoint import Auth, HTTPClient
 from ._errors import InvalidInstanceError
-from ._instance import Instance
-from ._options import RetrieveOptions
-from ._references import References
-from ._report import Report
-from ._retrieval import AsyncRetrieval
+from ._options import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Mapping
+    from ssl import SSLContext
+    from types import TracebackType
+
+    from ._dicom import Dataset
+    from ._download import Durability, Existing
+    from ._endpoint import Auth, HTTPClient
+    from ._instance import Instance
+    from ._options import RetrieveOptions
+    from ._references import References
+    from ._report import Report
+    from ._retrieval import AsyncRetrieval
 
 T = TypeVar("T")
 
@@ -56,6 +61,7 @@ class Rad69:
         trust_env: bool = False,
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
+        memory_budget_bytes: int | None = 512 * MIB,
         **options: Unpack[RetrieveOptions],
     ) -> None:
         self._client = AsyncRad69(
@@ -68,6 +74,7 @@ class Rad69:
             trust_env=trust_env,
             allow_plaintext=allow_plaintext,
             http_client=http_client,
+            memory_budget_bytes=memory_budget_bytes,
             **options,
         )
         self._thread: _Thread | None = None
@@ -76,7 +83,7 @@ class Rad69:
     def __repr__(self) -> str:
         return repr(self._client).replace("AsyncRad69", "Rad69", 1)
 
-    def __enter__(self) -> Rad69:
+    def __enter__(self) -> Self:
         if self._thread is not None:
             raise RuntimeError("this client is open already: share it, or make another")
         self._thread = _Thread(self._client)
@@ -100,34 +107,44 @@ class Rad69:
         if thread is not None:
             thread.stop()
 
-    def datasets(
-        self, references: References, **options: Unpack[RetrieveOptions]
-    ) -> Generator[Dataset, None, None]:
+    def datasets(self, references: References, **options: Unpack[RetrieveOptions]) -> Generator[Dataset, None, None]:
         """As `AsyncRad69.datasets`, a generator."""
         return _parsed(self.retrieve(references, **options))
 
-    def instances(
-        self, references: References, **options: Unpack[RetrieveOptions]
-    ) -> Generator[Instance, None, None]:
+    def instances(self, references: References, **options: Unpack[RetrieveOptions]) -> Generator[Instance, None, None]:
         """As `AsyncRad69.instances`, a generator."""
         return _unparsed(self.retrieve(references, **options))
 
     def retrieve(self, references: References, **options: Unpack[RetrieveOptions]) -> Retrieval:
         """As `AsyncRad69.retrieve`: a context manager to iterate over."""
-        return Retrieval(self._running, self._client.retrieve(references, **options))
+        return Retrieval(self, self._client.retrieve(references, **options))
 
     def get_dataset(self, reference: References, **options: Unpack[RetrieveOptions]) -> Dataset:
         """As `AsyncRad69.get_dataset`."""
-        return self._running().call(lambda: self._client.get_dataset(reference, **options))
+        return self.thread().call(lambda: self._client.get_dataset(reference, **options))
 
     def download(
-        self, references: References, target: str | PathLike[str], **options: Unpack[RetrieveOptions]
+        self,
+        references: References,
+        target: str | PathLike[str],
+        *,
+        existing: Existing = "skip",
+        durability: Durability = "none",
+        **options: Unpack[RetrieveOptions],
     ) -> Report:
         """As `AsyncRad69.download`."""
-        return self._running().call(lambda: self._client.download(references, target, **options))
+        return self.thread().call(
+            lambda: self._client.download(references, target, existing=existing, durability=durability, **options)
+        )
 
-    def _running(self) -> _Thread:
-        if self._thread is None:
+    @property
+    def is_open(self) -> bool:
+        """Whether the client can be used now."""
+        return self._thread is not None and self._thread.running
+
+    def thread(self) -> _Thread:
+        """The event loop's thread; for `Retrieval`."""
+        if self._thread is None or not self._thread.running:
             raise RuntimeError("the client is not open: use it inside 'with Rad69(...) as rad69:'")
         return self._thread
 
@@ -139,8 +156,8 @@ class Retrieval:
     A context manager to iterate over, for the instances in the order they arrive.
     """
 
-    def __init__(self, thread: Callable[[], _Thread], retrieval: AsyncRetrieval) -> None:
-        self._thread = thread
+    def __init__(self, client: Rad69, retrieval: AsyncRetrieval) -> None:
+        self._client = client
         self._retrieval = retrieval
 
     @property
@@ -148,8 +165,8 @@ class Retrieval:
         """What became of every instance, as of now; what is still to come counts as missing."""
         return self._retrieval.report
 
-    def __enter__(self) -> Retrieval:
-        self._thread()
+    def __enter__(self) -> Self:
+        self._client.thread()
         return self
 
     def __exit__(
@@ -166,13 +183,14 @@ class Retrieval:
     def __next__(self) -> Instance:
         """The next instance; raises what `AsyncRetrieval.__anext__` does, and `StopIteration` at the end."""
         try:
-            return self._thread().call(self._retrieval.__anext__)
+            return self._client.thread().call(self._retrieval.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
 
     def close(self) -> None:
         """End what is in flight. The report stays. Does nothing the second time."""
-        self._thread().call(self._retrieval.aclose)
+        if self._client.is_open:  # one that was closed has ended it already
+            self._client.thread().call(self._retrieval.aclose)
 
     def reject(self, instance: Instance, error: InvalidInstanceError) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
@@ -200,6 +218,7 @@ class _Thread:
 
     def __init__(self, client: AsyncRad69) -> None:
         self._process = os.getpid()
+        self._stopped = False
         with ExitStack() as stack:
             self._portal: BlockingPortal = stack.enter_context(start_blocking_portal(name="asyncrad69"))
             # Entered and left in one task, as a cancel scope must be.
@@ -208,6 +227,11 @@ class _Thread:
             # Left without an exception: a KeyboardInterrupt thrown into the loop's thread would kill the loop.
             stack.callback(opened.__exit__, None, None, None)
             self._stack = stack.pop_all()
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop is there to be called."""
+        return not self._stopped
 
     def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """Await *function*'s result in the loop; if we are interrupted, so is it."""
@@ -221,6 +245,7 @@ class _Thread:
             raise
 
     def stop(self) -> None:
+        self._stopped = True
         # A forked child has the object but not the thread.
         if os.getpid() == self._process:
             self._stack.close()

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from os import PathLike
-from ssl import SSLContext
-from types import TracebackType
-from typing import Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Self, Unpack
 
 from anyio import CancelScope, create_task_group, to_thread
-from anyio.abc import TaskGroup
 from anyio.lowlevel import EventLoopToken, current_token
 
-from ._dicom import Dataset
+from ._content import MemoryBudget
+from ._download import Download
 from ._endpoint import Auth, Connection, Endpoint, HTTPClient
 from ._errors import IncompleteRetrieveError, InvalidInstanceError
-from ._files import PathTemplate, write_instance
-from ._instance import Instance
 from ._options import MIB, Options, RetrieveOptions
 from ._plan import addressed
 from ._references import References, references_from
-from ._report import Report
-from ._retrieval import AsyncRetrieval
+from ._retrieval import AsyncRetrieval, Gate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from os import PathLike
+    from ssl import SSLContext
+    from types import TracebackType
+
+    from anyio.abc import TaskGroup
+
+    from ._dicom import Dataset
+    from ._download import Durability, Existing
+    from ._instance import Instance
+    from ._report import Report
 
 # Parsing is quicker on the spot than in a thread, up to what would hold up the event loop for long.
 _PARSE_IN_THREAD = 32 * MIB
@@ -49,6 +56,8 @@ class AsyncRad69:
         allow_plaintext: Whether credentials may go out over ``http://`` to another machine.
         http_client: An `httpx.AsyncClient` to borrow, or one with the same interface (httpx2). It is neither closed
             nor changed, and it decides about TLS and proxies. Give it as many connections as *concurrency*.
+        memory_budget_bytes: What the instances that are on their way may hold in memory together. One may always
+            come, however large. ``None`` for no bound but *concurrency*.
         **options: Defaults for every retrieve; see `Options`.
 
     Raises:
@@ -67,9 +76,12 @@ class AsyncRad69:
         trust_env: bool = False,
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
+        memory_budget_bytes: int | None = 512 * MIB,
         **options: Unpack[RetrieveOptions],
     ) -> None:
         self._options = Options(**options)
+        self._memory = MemoryBudget(memory_budget_bytes)
+        self._gate = Gate()
         self._endpoint = Endpoint(
             Connection(
                 url=url,
@@ -90,7 +102,7 @@ class AsyncRad69:
         state = "closed" if self._tasks is None else "open"
         return f"<AsyncRad69 {self._endpoint.origin}, {self._options.concurrency} requests at once, {state}>"
 
-    async def __aenter__(self) -> AsyncRad69:
+    async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise RuntimeError("this client is open already: share it, or make another")
         await self._endpoint.__aenter__()
@@ -121,9 +133,7 @@ class AsyncRad69:
 
     # --- retrieving
 
-    def datasets(
-        self, references: References, **options: Unpack[RetrieveOptions]
-    ) -> AsyncGenerator[Dataset, None]:
+    def datasets(self, references: References, **options: Unpack[RetrieveOptions]) -> AsyncGenerator[Dataset, None]:
         """
         The pydicom Datasets of *references*, in the order they arrive, whole and verified.
 
@@ -142,9 +152,7 @@ class AsyncRad69:
         """
         return self._parsed(self.retrieve(references, **options))
 
-    def instances(
-        self, references: References, **options: Unpack[RetrieveOptions]
-    ) -> AsyncGenerator[Instance, None]:
+    def instances(self, references: References, **options: Unpack[RetrieveOptions]) -> AsyncGenerator[Instance, None]:
         """
         As `datasets`, but `Instance` objects: the bytes exactly as sent, verified and not parsed.
         """
@@ -166,6 +174,8 @@ class AsyncRad69:
         """
         if len(references_from(reference)) != 1:
             raise ValueError("get_dataset takes one reference; datasets() takes many")
+        # Whatever a retrieve may tolerate: where there is no Dataset, only an error can say so.
+        options["on_failure"], options["ignore"] = "finish", ()
         try:
             async with aclosing(self.datasets(reference, **options)) as datasets:
                 return await anext(datasets)
@@ -174,28 +184,55 @@ class AsyncRad69:
             raise (row.error or exc) from None
 
     async def download(
-        self, references: References, target: str | PathLike[str], **options: Unpack[RetrieveOptions]
+        self,
+        references: References,
+        target: str | PathLike[str],
+        *,
+        existing: Existing = "skip",
+        durability: Durability = "none",
+        **options: Unpack[RetrieveOptions],
     ) -> Report:
         """
         Write *references* to files, byte for byte as they were sent.
 
+        A file appears under its name only once it is whole and verified. The folder ``.asyncrad69`` beside them has
+        a journal, from which an interrupted download goes on, and a manifest with the SHA-256 of each file.
+
         Args:
             references: As for `datasets`.
             target: A folder, or a path with ``{StudyInstanceUID}``, ``{SeriesInstanceUID}`` and
-                ``{SOPInstanceUID}`` in it. A file appears under its name only once it is whole, and never replaces
-                one with other content.
+                ``{SOPInstanceUID}`` in it.
+            existing: ``"skip"`` asks only for what is not there, ``"verify"`` too, after it compared what is there
+                with the journal's SHA-256; ``"overwrite"`` asks for everything and replaces files, ``"error"``
+                refuses to begin. Unless told to overwrite, a file with other content is left as it is, and its
+                instance is reported as missing, with `ExistingFileError`.
+            durability: ``"none"`` leaves it to the operating system when data reaches the disk; ``"batch"`` and
+                ``"each"`` sync groups of files or each one, so that what the journal has survives a power cut.
             **options: Override the client's.
 
         Raises:
             IncompleteRetrieveError: When the rest is written, if something did not come.
-            StorageError: A file cannot be written.
+            StorageError: A file cannot be written, or is there and ``existing="error"``.
         """
-        template = PathTemplate(target)
-        async with self.retrieve(references, **options) as retrieval:
-            async for instance in retrieval:
-                path = template.path(instance.reference)
-                await to_thread.run_sync(write_instance, path, instance.data)
-                retrieval.written(instance, str(path))
+        chosen = self._options.override(options)
+        wanted = addressed(references_from(references), chosen)
+        self.tasks()  # raises where the client is not open
+        files = await to_thread.run_sync(partial(Download, target, existing=existing, durability=durability))
+
+        async def keep(instance: Instance) -> None:
+            path = await to_thread.run_sync(files.store, instance)
+            retrieval.written(instance, str(path))
+
+        try:
+            there = await to_thread.run_sync(lambda: list(files.there(wanted)))
+            async with AsyncRetrieval(self, wanted, chosen, spool=files.spool, keep=keep) as retrieval:
+                for reference, path, size_bytes in there:
+                    retrieval.there(reference, str(path), size_bytes)
+                async for _ in retrieval:
+                    pass
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(files.close)
         return retrieval.report
 
     # --- for retrieves
@@ -207,6 +244,14 @@ class AsyncRad69:
         if self._loop != current_token():
             raise RuntimeError("the client was opened in another event loop: open one in each")
         return self._tasks
+
+    def memory(self) -> MemoryBudget:
+        """What instances in flight may hold; for `AsyncRetrieval`."""
+        return self._memory
+
+    def gate(self) -> Gate:
+        """What holds requests back while the source is busy; for `AsyncRetrieval`."""
+        return self._gate
 
     def endpoint(self) -> Endpoint:
         """Where requests go; for `AsyncRetrieval`."""
@@ -229,6 +274,6 @@ class AsyncRad69:
 
 
 async def _parse(instance: Instance) -> Dataset:
-    if len(instance.data) < _PARSE_IN_THREAD:
+    if instance.size_bytes < _PARSE_IN_THREAD:
         return instance.dataset
     return await to_thread.run_sync(lambda: instance.dataset)

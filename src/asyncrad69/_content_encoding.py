@@ -8,10 +8,12 @@ proxy that compresses all the same is read, up to a ratio.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ._errors import LimitExceeded, NotARad69Response, TruncatedResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _STEP = 1 << 20  # the most that is inflated at once, in bytes
 _GRACE = 1 << 20  # the ratio is not looked at before as much has come out
@@ -62,7 +64,7 @@ class _Inflate:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._came += len(data)
-        while data:
+        while data and not self._inflater.eof:
             try:
                 inflated = self._inflater.decompress(data, _STEP)
             except zlib.error:

@@ -9,12 +9,11 @@ The only room that knows pydicom.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from os import PathLike
-from struct import Struct, error as StructError
-from typing import Final, TypeAlias
+from mmap import mmap
+from struct import Struct, error as struct_error
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
@@ -22,12 +21,17 @@ from pydicom.errors import InvalidDicomError
 
 from ._errors import InvalidInstanceError, InvalidReferenceError
 
-Bytes: TypeAlias = bytes | memoryview
+if TYPE_CHECKING:
+    from os import PathLike
+
+Bytes: TypeAlias = bytes | memoryview | mmap
 
 #: What pydicom makes of a file; the type that `Instance.dataset` has.
 Dataset: TypeAlias = FileDataset
 
 _PREAMBLE_SIZE = 128
+_MAX_INTEGER_STRING = 12  # bytes of VR IS, PS3.5 6.2
+_MIN_HEADER: Final = 8  # bytes of an element's header, PS3.5 7.1
 _UNDEFINED: Final = 0xFFFFFFFF
 _MAX_DEPTH = 32  # sequences in sequences; enhanced objects and structured reports stay below 15
 _MAX_INFLATED = 4 << 30
@@ -40,6 +44,8 @@ _NATIVE = frozenset((_IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", _EXPLICIT_BIG, _DE
 
 # PS3.5 7.1.2: these have two reserved bytes and a 32-bit length.
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+# The others that the standard knows; an empty one stands for implicit VR.
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()) | {b""}
 
 _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
@@ -56,6 +62,8 @@ _ROWS = 0x00280010
 _COLUMNS = 0x00280011
 _BITS_ALLOCATED = 0x00280100
 _PIXEL_DATA = 0x7FE00010
+# PS3.3 C.7.6.3, C.7.6.24, C.7.6.25: what an image may have instead, a Pixel Data Provider URL or float pixel data.
+_OTHER_PIXELS = frozenset((0x00287FE0, 0x7FE00008, 0x7FE00009))
 _WANTED = frozenset((_SOP_INSTANCE, _STUDY, _SERIES, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_ALLOCATED))
 
 
@@ -85,13 +93,14 @@ class _Flaw(Exception):
     """Where and why the walk ended."""
 
 
-def examine(data: bytes) -> Facts:
+def examine(data: bytes | mmap) -> Facts:
     """
     Walk a DICOM file (PS3.10) from end to end and say what it is.
 
     It is whole if the walk ends at its last byte: every defined length fits, every undefined one has its
-    delimiter, and native pixel data has the length that rows, columns, samples, frames and bits ask for. About
-    0.1 ms for an image of 512 KiB, whatever its size: pixel data is stepped over.
+    delimiter, an image has pixel data, and native pixel data has the length that rows, columns, samples, frames
+    and bits ask for. About
+    0.05 ms for 110 elements, whatever the size of the image: pixel data is stepped over.
 
     Never raises for what *data* holds: `Facts.flaw` says what is wrong with it.
     """
@@ -107,7 +116,7 @@ def examine(data: bytes) -> Facts:
         _walk_dataset(data, start, _uid(meta.get(_TRANSFER_SYNTAX)), found)
     except _Flaw as exc:
         flaw = str(exc)
-    except (StructError, IndexError):
+    except (struct_error, IndexError):
         flaw = "ends inside an element's header"
     except zlib.error:
         flaw = "is deflated, and its deflate stream is broken"
@@ -132,7 +141,7 @@ def read_dataset(data: bytes, *, force: bool = False) -> Dataset:
     try:
         dataset = dcmread(BytesIO(data), force=force)
     # pydicom answers damaged values with errors of many kinds; this is the seam where they become ours.
-    except Exception as exc:  # noqa: BLE001
+    except Exception as exc:  # noqa: BLE001 - see above
         raise InvalidInstanceError(f"pydicom cannot read the instance: {type(exc).__name__}") from None
     # pydicom keeps the whole file alive beside the values it copied out of it.
     dataset.buffer = None
@@ -141,55 +150,61 @@ def read_dataset(data: bytes, *, force: bool = False) -> Dataset:
 
 def read_header(path: str | PathLike[str]) -> Dataset:
     """
-    The Dataset of a file without its pixel data.
+    The Dataset of a file without its pixel data, every value decoded.
 
     Raises:
-        InvalidReferenceError: Not a DICOM file.
+        InvalidReferenceError: Not a DICOM file, or a damaged one.
         OSError: It cannot be opened.
     """
-    try:
-        return dcmread(path, stop_before_pixels=True)
-    except InvalidDicomError:
-        raise InvalidReferenceError("not a DICOM file: no DICM after 128 bytes") from None
+    with open(path, "rb") as file:  # noqa: PTH123 - a path may be text
+        try:
+            dataset = dcmread(file, stop_before_pixels=True)
+            for _ in dataset.iterall():
+                pass  # pydicom decodes a value when it is first looked at, and complains then
+        except InvalidDicomError:
+            raise InvalidReferenceError("not a DICOM file: no DICM after 128 bytes") from None
+        # As above: errors of many kinds.
+        except Exception as exc:  # noqa: BLE001 - see above
+            raise InvalidReferenceError(f"a damaged DICOM file: {type(exc).__name__}") from None
+    return dataset
 
 
 # --- the walk ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class _Encoding:
     """How the elements of a data set are written (PS3.5 7.1)."""
 
-    explicit: bool
-    tag: Struct
-    short: Struct
-    long: Struct
+    def __init__(self, *, explicit: bool, order: str) -> None:
+        # Group, element, VR, length. In implicit VR the VR is empty, so that both read alike.
+        self.head = Struct(order + ("HH2sH" if explicit else "HH0sL"))
+        self.short = Struct(order + "H")
+        self.long = Struct(order + "L")
 
     def header(self, data: Bytes, position: int) -> tuple[int, bytes, int, int]:
         """Tag, VR, length and the position of the value."""
-        group, element = self.tag.unpack_from(data, position)
-        tag = group << 16 | element
-        if not self.explicit or group == 0xFFFE:  # PS3.5 7.5: items and delimiters have no VR
-            return tag, b"", self.long.unpack_from(data, position + 4)[0], position + 8
-        vr = bytes(data[position + 4 : position + 6])
-        if vr in _LONG_VRS:
-            return tag, vr, self.long.unpack_from(data, position + 8)[0], position + 12
-        if not vr.isalpha():
-            # Some writers change to implicit VR inside an explicit data set; pydicom reads them the same way.
-            return tag, b"", self.long.unpack_from(data, position + 4)[0], position + 8
-        return tag, vr, self.short.unpack_from(data, position + 6)[0], position + 8
+        group, element, vr, length = self.head.unpack_from(data, position)
+        if vr in _SHORT_VRS and group != 0xFFFE:
+            return group << 16 | element, vr, length, position + 8
+        return group << 16 | element, *self.other_header(data, position, group, vr)
+
+    def other_header(self, data: Bytes, position: int, group: int, vr: bytes) -> tuple[bytes, int, int]:
+        """VR, length and the position of the value, where the length is not the two bytes after the VR."""
+        if vr in _LONG_VRS and group != 0xFFFE:
+            return vr, self.long.unpack_from(data, position + 8)[0], position + 12
+        if vr.isalpha() and group != 0xFFFE:
+            return vr, self.short.unpack_from(data, position + 6)[0], position + 8
+        # PS3.5 7.5: items and delimiters have no VR. And some writers change to implicit VR inside an explicit
+        # data set; pydicom reads them the same way.
+        return b"", self.long.unpack_from(data, position + 4)[0], position + 8
 
 
-def _encoding(*, explicit: bool, order: str) -> _Encoding:
-    return _Encoding(explicit, Struct(order + "HH"), Struct(order + "H"), Struct(order + "L"))
+_EXPLICIT_LITTLE_ENCODING = _Encoding(explicit=True, order="<")
+_IMPLICIT_LITTLE_ENCODING = _Encoding(explicit=False, order="<")
+_EXPLICIT_BIG_ENCODING = _Encoding(explicit=True, order=">")
 
 
-_EXPLICIT_LITTLE_ENCODING = _encoding(explicit=True, order="<")
-_IMPLICIT_LITTLE_ENCODING = _encoding(explicit=False, order="<")
-_EXPLICIT_BIG_ENCODING = _encoding(explicit=True, order=">")
-
-
-def _walk_meta(data: bytes, meta: dict[int, Bytes]) -> int:
+def _walk_meta(data: Bytes, meta: dict[int, Bytes]) -> int:
     """Collect the file meta information, which ends where group 0002 does, whatever its group length says."""
     position = _PREAMBLE_SIZE + 4
     while data[position : position + 2] == b"\x02\x00":
@@ -204,34 +219,46 @@ def _walk_meta(data: bytes, meta: dict[int, Bytes]) -> int:
 def _walk_dataset(data: Bytes, position: int, transfer_syntax: str, found: dict[int, Bytes]) -> None:
     if transfer_syntax == _DEFLATED:
         data, position = _inflate(data[position:]), 0
+    if position == len(data):
+        raise _Flaw("has no data set")
     encoding = _EXPLICIT_BIG_ENCODING if transfer_syntax == _EXPLICIT_BIG else _EXPLICIT_LITTLE_ENCODING
     if transfer_syntax == _IMPLICIT_LITTLE or not bytes(data[position + 4 : position + 6]).isalpha():
         encoding = _IMPLICIT_LITTLE_ENCODING
-    native_length = None
-    for tag, value, length in _elements(data, position, encoding):
-        if tag in _WANTED:
-            found[tag] = data[value : value + length]
-        elif tag == _PIXEL_DATA and length != _UNDEFINED:
-            native_length = length
-    if native_length is not None and transfer_syntax in _NATIVE:
-        _check_native_length(found, native_length, encoding)
+    length = _walk_elements(data, position, encoding, found)
+    if length == 0 or (length != _UNDEFINED and transfer_syntax in _NATIVE):
+        _check_pixel_length(found, length, encoding)
 
 
-def _elements(data: Bytes, position: int, encoding: _Encoding) -> Iterator[tuple[int, int, int]]:
-    """The elements from *position* to the last byte: tag, position of the value, length."""
-    size = len(data)
-    header = encoding.header
-    while position < size:
-        tag, vr, length, value = header(data, position)
-        if length == _UNDEFINED:
-            position = _walk_undefined(data, value, vr, tag, encoding)
-        else:
-            position = value + length
-            if position > size:
-                if not any(data[value - 8 :]):
-                    return  # padded with NUL to a block size
-                raise _Flaw(f"ends inside element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
-        yield tag, value, length
+def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[int, Bytes]) -> int:
+    """
+    Walk from *position* to the last byte, and put the values we want into *found*.
+
+    Returns:
+        The length of the pixel data: 0 without any, undefined where it is fragments or not in PixelData.
+    """
+    # Every element of every instance passes here: one unpack and three comparisons for the usual one.
+    size, unpack, short_vrs, wanted = len(data), encoding.head.unpack_from, _SHORT_VRS, _WANTED
+    pixel_length = 0
+    while position <= size - _MIN_HEADER:
+        group, element, vr, length = unpack(data, position)
+        value = position + 8
+        if vr not in short_vrs:
+            vr, length, value = encoding.other_header(data, position, group, vr)
+        tag = group << 16 | element
+        position = _walk_undefined(data, value, vr, tag, encoding) if length == _UNDEFINED else value + length
+        if position > size:
+            raise _Flaw(f"ends inside element ({group:04X},{element:04X})")
+        if tag in wanted:
+            found[tag] = data[value:position]
+        elif tag == _PIXEL_DATA:
+            pixel_length = length
+        elif tag in _OTHER_PIXELS:
+            pixel_length = _UNDEFINED
+    rest = data[position:]
+    # NUL pads a file to a block size. One of it can be the first byte of a group, two cannot: none is 0000.
+    if rest and (len(rest) == 1 or any(rest)):
+        raise _Flaw("ends inside an element's header")
+    return pixel_length
 
 
 def _walk_undefined(data: Bytes, position: int, vr: bytes, tag: int, encoding: _Encoding, depth: int = 1) -> int:
@@ -283,7 +310,7 @@ def _inflate(deflated: Bytes) -> bytes:
     return inflated
 
 
-def _check_native_length(found: dict[int, Bytes], length: int, encoding: _Encoding) -> None:
+def _check_pixel_length(found: dict[int, Bytes], length: int, encoding: _Encoding) -> None:
     """PS3.5 8.1.1, PS3.3 C.7.6.3: native pixel data is frames of rows x columns x samples of that many bits."""
     rows, columns, bits = (_number(found.get(tag), encoding) for tag in (_ROWS, _COLUMNS, _BITS_ALLOCATED))
     samples = _number(found.get(_SAMPLES), encoding) or 1
@@ -300,7 +327,7 @@ def _number(value: Bytes | None, encoding: _Encoding) -> int:
 
 def _frames(value: Bytes | None) -> int:
     text = bytes(value or b"").strip(b" \0")
-    return int(text) if text.isdigit() else 1
+    return int(text) if text.isdigit() and len(text) <= _MAX_INTEGER_STRING else 1
 
 
 def _uid(value: Bytes | None) -> str:

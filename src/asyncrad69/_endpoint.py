@@ -6,6 +6,7 @@ transport it installs; every error of httpx becomes one of ours here.
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
@@ -13,16 +14,21 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextman
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from os import PathLike
-from types import ModuleType
-from typing import TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from anyio import fail_after
 
 from ._errors import ConnectionFailed, ConnectionLost, Rad69Error, TLSError, TransferTimeout, TransportError
-from ._options import Timeout
+from ._transport import DirectTransport, on_asyncio
 from ._version import __version__
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from types import ModuleType
+
+    from ._options import Timeout
 
 T = TypeVar("T")
 
@@ -75,6 +81,8 @@ def _checked_url(text: str) -> httpx.URL:
         raise ValueError(f"url is not an URL: {type(exc).__name__}") from None
     if url.scheme not in {"http", "https"} or not host:
         raise ValueError("url is the RAD-69 endpoint, http:// or https:// with a host")
+    if url.port is not None and not 0 < url.port < 1 << 16:
+        raise ValueError("url has a port that is none: 1 to 65535")
     if url.userinfo:
         raise ValueError("url carries credentials, which end up in logs: pass auth=(user, password) instead")
     return url
@@ -116,7 +124,7 @@ def _retry_after_s(value: str) -> float | None:
         return float(value)
     try:
         then = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     now = datetime.now(tz=UTC)
     return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp())
@@ -139,7 +147,7 @@ class Endpoint:
         self._errors: _ErrorTable = ()
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Endpoint:
+    async def __aenter__(self) -> Self:
         if self._client is None:
             self._client = await self._stack.enter_async_context(_own_client(self._connection))
         self._errors = _error_table(_module_of(self._client))
@@ -150,7 +158,7 @@ class Endpoint:
 
     @asynccontextmanager
     async def post(
-        self, body: bytes, *, content_type: str, accept: str, timeout: Timeout
+        self, body: bytes, *, content_type: str, accept: str, timeouts: Timeout
     ) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:
         """
         POST *body* and give the reply's head, and its body in blocks, encoded as it came.
@@ -158,7 +166,8 @@ class Endpoint:
         Raises:
             TransportError: Here and from the body's iterator: whatever the network does.
         """
-        assert self._client is not None
+        if self._client is None:
+            raise RuntimeError("the endpoint is not open")
         headers = {
             **self._connection.headers,
             "Content-Type": content_type,
@@ -167,15 +176,15 @@ class Endpoint:
             "User-Agent": f"asyncrad69/{__version__}",
         }
         # Our own scopes bound the waits for the reply: the limit before its head is not the one inside its body.
-        limits = httpx.Timeout(connect=timeout.connect_s, write=timeout.send_s, read=None, pool=None)
+        limits = httpx.Timeout(connect=timeouts.connect_s, write=timeouts.send_s, read=None, pool=None)
         auth = self._connection.auth if self._connection.auth is not None else httpx.USE_CLIENT_DEFAULT
         request = self._client.build_request("POST", self.url, headers=headers, content=body, timeout=limits)
         with self._translated():
             sending = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
-            response = await within(sending, timeout.first_byte_s, phase="first byte")
+            response = await within(sending, timeouts.first_byte_s, phase="first byte")
         try:
             head = Response(response)
-            async with aclosing(self._body(head, timeout.idle_s)) as blocks:
+            async with aclosing(self._body(head, timeouts.idle_s)) as blocks:
                 yield head, blocks
         finally:
             await response.aclose()
@@ -221,20 +230,33 @@ async def within(awaitable: Awaitable[T], seconds: float | None, *, phase: str) 
 
 @asynccontextmanager
 async def _own_client(connection: Connection) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        transport=_transport(connection),
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 - each request has its own
+    ) as client:
+        yield client
+
+
+def _transport(connection: Connection) -> httpx.AsyncBaseTransport:
     context = connection.ssl_context
     if context is None and connection.verify is not None:
         context = ssl.create_default_context(cafile=connection.verify)
-    async with httpx.AsyncClient(
-        verify=context or httpx.create_ssl_context(),
-        proxy=connection.proxy,
-        trust_env=connection.trust_env,
-        follow_redirects=False,
-        timeout=None,
-        # One number bounds the connections, the retrieve's concurrency. None is kept alive: a byte left over on a
-        # reused one is read as the answer to the next question, and may be another patient's.
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-    ) as client:
-        yield client
+    context = context or httpx.create_ssl_context()
+    proxy = connection.proxy
+    if proxy is None and connection.trust_env:
+        proxy = _environment_proxy(httpx.URL(connection.url))
+    if on_asyncio():
+        return DirectTransport(ssl_context=context, proxy=proxy)
+    # The retrieve's concurrency bounds the connections. None is kept alive: a byte left over on a reused one is read
+    # as the answer to the next question, and may be another patient's.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(verify=context, proxy=proxy, trust_env=False, limits=limits)
+
+
+def _environment_proxy(url: httpx.URL) -> str | None:
+    return None if proxy_bypass(url.host) else getproxies().get(url.scheme)
 
 
 # --- errors --------------------------------------------------------------------------------------------
@@ -317,7 +339,8 @@ def _system_reason(exc: Exception) -> str:
     """The operating system's words, which httpx often leaves out."""
     for cause in _causes(exc):
         if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+            # asyncio writes its own words beside the number; name resolution has numbers of its own, below 0.
+            return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
     return str(exc) or type(exc).__name__
 
 
@@ -333,7 +356,7 @@ def _tls_error(exc: Exception) -> TLSError | None:
 
 _CA_HINT = "Pass verify='/path/to/ca.pem' with the certificate authority that the source's operator names."
 _HOST_HINT = "The URL must use the name that the certificate is for."
-_CLIENT_HINT = "Pass verify=context, an ssl.SSLContext with load_cert_chain(certificate, key)."
+_CLIENT_HINT = "Pass ssl_context=context, an ssl.SSLContext with load_cert_chain(certificate, key)."
 
 _TLS_ALERTS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the source requires a client certificate", _CLIENT_HINT),
@@ -358,4 +381,3 @@ def _certificate_error(error: ssl.SSLCertVerificationError) -> TLSError:
 
 # Every name the table needs is there at import: a later httpx that drops one fails here, not in an exchange.
 _error_table(httpx)
-

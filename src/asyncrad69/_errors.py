@@ -58,10 +58,10 @@ class Rad69Error(Exception):
     asks_for_less: bool = False
     hint: str | None = None
     report: Report | None = None
+    #: Attributes that hold what a server wrote. They stay in this process: a pickle goes to queues and logs.
+    _free_texts: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(
-        self, message: str, *, references: Iterable[InstanceReference] = (), hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, references: Iterable[InstanceReference] = (), hint: str | None = None) -> None:
         super().__init__(message)
         self.references = tuple(references)
         if hint is not None:
@@ -76,14 +76,14 @@ class Rad69Error(Exception):
         return f"{self.message}. {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call the class with `args` alone, which a subclass's keywords may forbid.
-        return _revive, (type(self), self.args, self.__dict__)
+        # The default would call the class with `args` alone, which a subclass's keywords may forbid. The state comes
+        # third, to be set last: the report of a retrieve may hold the very error that ended it.
+        state = {name: "" if name in self._free_texts else value for name, value in self.__dict__.items()}
+        return _revive, (type(self), self.args), state
 
 
-def _revive(cls: type[Rad69Error], args: tuple[Any, ...], state: dict[str, Any]) -> Rad69Error:
-    error = cls.__new__(cls, *args)
-    error.__dict__.update(state)
-    return error
+def _revive(cls: type[Rad69Error], args: tuple[Any, ...]) -> Rad69Error:
+    return cls.__new__(cls, *args)
 
 
 # --- the network ---------------------------------------------------------------------------------------
@@ -239,9 +239,11 @@ class SoapFault(ServerError):
     Attributes:
         code: The local name of the fault code, e.g. ``"Sender"``.
         subcodes: The local names of its subcodes, outermost first.
-        reason: The server's text. It is not in the message, since a server may write anything there.
+        reason: The server's text. It is not in the message, nor in a pickle: a server may write anything there.
         http_status: The HTTP status it came with.
     """
+
+    _free_texts = frozenset(("reason",))
 
     def __init__(
         self,
@@ -268,12 +270,13 @@ class RegistryError(ServerError):
 
     Attributes:
         error_code: The server's code, verbatim.
-        code_context: The server's text. It is not in the message, since a server may write anything there.
+        code_context: The server's text. It is not in the message, nor in a pickle: a server may write anything there.
         location: What the server says it concerns; for RAD-69 usually the SOP Instance UID.
         severity: ``"Error"`` or ``"Warning"``.
     """
 
     codes: ClassVar[tuple[str, ...]] = ()
+    _free_texts = frozenset(("code_context",))
 
     def __init__(
         self,
@@ -393,6 +396,13 @@ class StorageError(Rad69Error):
     """An instance could not be written. Its ``__cause__`` is the operating system's error."""
 
     fatal = True
+
+
+class ExistingFileError(StorageError):
+    """The name of an instance's file is taken by a file with other content, which is never overwritten unasked."""
+
+    fatal = False
+    hint = "Choose another target, move the file away, or pass existing='overwrite'."
 
 
 class IncompleteRetrieveError(Rad69Error):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from ._errors import Rad69Error
-from ._references import InstanceReference
+if TYPE_CHECKING:
+    from ._errors import Rad69Error
+    from ._references import InstanceReference
+    from ._report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,32 @@ class RetryScheduled:
     wait_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesFinished:
+    """Every asked instance of a series has come or is given up: so many *delivered*, so many *failed*."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    delivered: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrieveFinished:
+    """The retrieve is over, complete or not, or was left early; *report* is its last word."""
+
+    report: Report
+
+
 Event: TypeAlias = (
-    RequestStarted | BytesReceived | InstanceVerified | InstanceFailed | RequestFinished | RetryScheduled
+    RequestStarted
+    | BytesReceived
+    | InstanceVerified
+    | InstanceFailed
+    | RequestFinished
+    | RetryScheduled
+    | SeriesFinished
+    | RetrieveFinished
 )
 
 #: Called on the event loop with every event, in order: it must return at once. What it raises ends the retrieve.

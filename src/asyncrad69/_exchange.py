@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from io import BytesIO
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from ._content_encoding import content_decoder
-from ._endpoint import Endpoint, Response
 from ._errors import HTTPStatusRefused, SoapError, SoapFault
 from ._events import BytesReceived, Event
-from ._options import MIB, Limits, Options, Packaging
-from ._plan import Request
 from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
 from ._soap import ACCEPT, DocumentResponse, Manifest, mtom_body, request_xml, simple_body
 
-# From here on the pieces of a part go into one growing buffer: a list and a join hold it twice.
-_LARGE_PART = 64 * MIB
+if TYPE_CHECKING:
+    from ._content import Assembly
+    from ._endpoint import Endpoint
+    from ._instance import Content
+    from ._options import Limits, Options, Packaging
+    from ._plan import Request
 
 # An envelope for more instances than this takes longer to write than an event loop should wait (about 10 ms).
 _MANY_INSTANCES = 300
@@ -32,13 +33,13 @@ class Document:
     Attributes:
         document_unique_id: What the manifest calls it; ``None`` where nothing names it.
         media_type: The manifest's mimeType or the part's Content-Type; may be empty.
-        data: The bytes exactly as sent.
+        content: The bytes exactly as sent.
         flaw: Why they cannot be used; ``None`` as a rule.
     """
 
     document_unique_id: str | None
     media_type: str
-    data: bytes
+    content: Content
     flaw: str | None
 
 
@@ -67,6 +68,7 @@ async def exchange(
     packaging: Packaging,
     deliver: Deliver,
     answer: Answer,
+    assembly: Assembly,
 ) -> None:
     """
     Send *request* and *deliver* its documents, one after the other, as they come.
@@ -79,7 +81,7 @@ async def exchange(
     """
     envelope = await _envelope(request, options, to=options.to or endpoint.url, message_id=message_id)
     content_type, body = mtom_body(envelope) if packaging == "mtom" else simple_body(envelope)
-    posting = endpoint.post(body, content_type=content_type, accept=ACCEPT, timeout=options.timeout)
+    posting = endpoint.post(body, content_type=content_type, accept=ACCEPT, timeouts=options.timeout)
     async with posting as (response, blocks):
         check_status(response.status, response.content_type, retry_after_s=response.retry_after_s)
         reply = Reply(
@@ -88,8 +90,19 @@ async def exchange(
             limits=_reply_limits(options.limits, len(request.references)),
         )
         answer.remarks = reply.remarks
-        reading = _Reading(reply, answer, message_id, deliver)
-        await reading.read(_decoded(response, _counted(blocks, answer, options), options.limits))
+        decoder = content_decoder(response.content_encoding, max_inflation=options.limits.max_inflation)
+        reading = _Reading(reply, answer, message_id, deliver, assembly)
+        # Plain loops: a generator in the way would be left unfinished when the reply is complete before its end.
+        async for block in blocks:
+            answer.received_bytes += len(block)
+            _emit(options, BytesReceived(size_bytes=len(block)))
+            for decoded in decoder.feed(block):
+                await reading.read(decoded)
+            if reply.complete:
+                break  # whatever follows the closing delimiter is no business of ours
+        else:
+            decoder.finish()
+        await reading.finish()
 
 
 async def _envelope(request: Request, options: Options, *, to: str, message_id: str) -> bytes:
@@ -113,42 +126,26 @@ def _reply_limits(limits: Limits, asked: int) -> ReplyLimits:
     )
 
 
-async def _counted(blocks: AsyncIterator[bytes], answer: Answer, options: Options) -> AsyncIterator[bytes]:
-    async for block in blocks:
-        answer.received_bytes += len(block)
-        _emit(options, BytesReceived(size_bytes=len(block)))
-        yield block
-
-
 def _emit(options: Options, event: Event) -> None:
     if options.on_event is not None:
         options.on_event(event)
 
 
-async def _decoded(response: Response, blocks: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[bytes]:
-    decoder = content_decoder(response.content_encoding, max_inflation=limits.max_inflation)
-    async for block in blocks:
-        for decoded in decoder.feed(block):
-            yield decoded
-    decoder.finish()
-
-
 class _Reading:
     """The pump: bytes into the `Reply`, its events into documents."""
 
-    def __init__(self, reply: Reply, answer: Answer, message_id: str, deliver: Deliver) -> None:
+    def __init__(self, reply: Reply, answer: Answer, message_id: str, deliver: Deliver, assembly: Assembly) -> None:
         self._reply = reply
         self._answer = answer
         self._message_id = message_id
         self._deliver = deliver
         self._part: Part | None = None
-        self._assembly = _Assembly()
+        self._assembly = assembly
 
-    async def read(self, blocks: AsyncIterator[bytes]) -> None:
-        async for block in blocks:
-            await self._handle(self._reply.feed(block))
-            if self._reply.complete:
-                break  # whatever follows the closing delimiter is no business of ours
+    async def read(self, data: bytes) -> None:
+        await self._handle(self._reply.feed(data))
+
+    async def finish(self) -> None:
         await self._handle(self._reply.finish())
         self._answer.absent = self._reply.absent
 
@@ -161,7 +158,7 @@ class _Reading:
             elif isinstance(event, Manifest):
                 self._check_relation(event)
             elif event is not None:
-                self._assembly.add(event)
+                await self._assembly.add(event)
             else:
                 await self._complete()
 
@@ -174,41 +171,17 @@ class _Reading:
 
     async def _complete(self) -> None:
         part, self._part = self._part, None
-        data = self._assembly.take()
+        content = await self._assembly.take()
         if part is not None:
             await self._deliver(
                 Document(
                     document_unique_id=part.document_unique_id,
                     media_type=part.media_type,
-                    data=data,
+                    content=content,
                     flaw=part.flaw,
                 )
             )
-
-
-class _Assembly:
-    """The pieces of one part on their way to one `bytes`, joined once."""
-
-    def __init__(self) -> None:
-        self._pieces: list[bytes | memoryview] = []
-        self._size = 0
-        self._large: BytesIO | None = None
-
-    def add(self, piece: bytes | memoryview) -> None:
-        self._size += len(piece)
-        if self._large is not None:
-            self._large.write(piece)
-            return
-        self._pieces.append(piece)
-        if self._size > _LARGE_PART:
-            self._large = BytesIO()
-            self._large.writelines(self._pieces)
-            self._pieces = []
-
-    def take(self) -> bytes:
-        data = self._large.getvalue() if self._large is not None else b"".join(self._pieces)
-        self._pieces, self._size, self._large = [], 0, None
-        return data
+        self._assembly.release()
 
 
 def other_packaging(error: Exception, packaging: Packaging) -> Packaging | None:

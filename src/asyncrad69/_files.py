@@ -1,19 +1,21 @@
-"""Instances to files: where each one goes, and how it gets there whole or not at all."""
+"""Where instances are written: path templates, and names that appear with the whole of a file or not at all."""
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
-from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ._errors import StorageError
-from ._references import InstanceReference
+from ._errors import ExistingFileError, StorageError
+
+if TYPE_CHECKING:
+    from ._references import InstanceReference
 
 _LAYOUT = "{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm"
 _FIELDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_COMPARED_AT_ONCE = 1024 * 1024
 
 
 class PathTemplate:
@@ -24,6 +26,9 @@ class PathTemplate:
         target: A folder, which gets ``{StudyInstanceUID}/{SeriesInstanceUID}/{SOPInstanceUID}.dcm`` below it, or a
             path with these fields in braces. ``{SOPInstanceUID}`` must be one of them, so that no two instances
             share a name.
+
+    Attributes:
+        root: The folder that everything is written below.
 
     Raises:
         ValueError: Another field, or none that tells instances apart.
@@ -37,6 +42,7 @@ class PathTemplate:
         if fields and "SOPInstanceUID" not in fields:
             raise ValueError("a path with fields needs {SOPInstanceUID}, or instances would share names")
         self._text = text if fields else str(Path(text, _LAYOUT))
+        self.root = next(parent for parent in Path(self._text).parents if not _PLACEHOLDER.search(str(parent)))
 
     def path(self, reference: InstanceReference) -> Path:
         """The file for *reference*. Only UIDs that were asked for, and so validated, become part of a path."""
@@ -45,36 +51,37 @@ class PathTemplate:
         return Path(_PLACEHOLDER.sub(lambda match: by_field[match[1]], self._text))
 
 
-def write_instance(path: Path, data: bytes) -> Path:
+def make_folder(folder: Path, root: Path) -> None:
     """
-    Write *data* to *path*: the name appears with the whole of it, or not at all.
-
-    A file that is there with the same bytes is left alone, one with other bytes is never overwritten.
+    Make *folder* and what is missing between it and *root*.
 
     Raises:
-        StorageError: It cannot be written, or another file has its name.
+        StorageError: Something below *root* is a symbolic link: it may lead out of it.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    below = [folder, *folder.parents][: len(folder.parts) - len(root.parts)]
+    if link := next((each for each in below if each.is_symlink()), None):
+        raise StorageError(f"{link.name} is a symbolic link, and nothing is written through one")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def publish(temporary: str, path: Path, *, overwrite: bool) -> None:
+    """
+    Give the file *temporary* the name *path* too. A file that has it, with the same bytes, is left alone.
+
+    Raises:
+        ExistingFileError: A file with other bytes has it, and *overwrite* is off.
+    """
+    if overwrite:
+        Path(temporary).replace(path)
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(data)
-        _publish(temporary, path)
+        _link(temporary, path)
     except FileExistsError:
-        if path.read_bytes() != data:
-            raise StorageError(
-                f"{path.name} is there already, with other content", hint="Choose another target, or move it away."
-            ) from None
-    except OSError as exc:
-        raise StorageError(f"{path.name} cannot be written: {exc.strerror}") from exc
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return path
+        if path.is_symlink() or not _same_bytes(Path(temporary), path):
+            raise ExistingFileError(f"{path.name} is there already, with other content") from None
 
 
-def _publish(temporary: Path, path: Path) -> None:
-    """Give the file its name, unless that is taken."""
+def _link(temporary: str, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -83,4 +90,14 @@ def _publish(temporary: Path, path: Path) -> None:
         # SMB, exFAT and some NFS have no links. Two processes on one tree could then overwrite each other's equal file.
         if path.exists():
             raise FileExistsError(path) from None
-        temporary.rename(path)
+        Path(temporary).rename(path)
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        while block := first.read(_COMPARED_AT_ONCE):
+            if block != second.read(_COMPARED_AT_ONCE):
+                return False
+    return True

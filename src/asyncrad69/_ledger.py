@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from ._dicom import Facts
 from ._errors import (
     ConnectionFailed,
     InvalidInstanceError,
@@ -21,10 +20,17 @@ from ._errors import (
     ServerError,
     TruncatedResponse,
 )
-from ._options import Options
+from ._events import SeriesFinished
+from ._pace import MOST
 from ._plan import Request
-from ._references import InstanceReference
 from ._report import Report, Row, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from ._dicom import Facts
+    from ._options import Options
+    from ._references import InstanceReference
 
 # A source that answers well and still leaves an instance out is asked once more; then it does not have it.
 _MAX_OMISSIONS = 2
@@ -46,6 +52,26 @@ class _Entry:
     path: str | None = None
 
 
+@dataclass(slots=True)
+class _Series:
+    entries: list[_Entry] = field(default_factory=list)
+    pending: int = 0
+
+    def add(self, entry: _Entry) -> None:
+        self.entries.append(entry)
+        self.pending += 1
+
+    def event(self) -> SeriesFinished:
+        delivered = sum(entry.state == "delivered" for entry in self.entries)
+        study_instance_uid, series_instance_uid = _key(self.entries[0])
+        return SeriesFinished(
+            study_instance_uid=study_instance_uid,
+            series_instance_uid=series_instance_uid,
+            delivered=delivered,
+            failed=len(self.entries) - delivered,
+        )
+
+
 class Ledger:
     """
     Args:
@@ -65,6 +91,10 @@ class Ledger:
         self._options = options
         self._on_failed = on_failed
         self._settled = 0
+        self._series: dict[tuple[str, str], _Series] = {}
+        for entry in self._entries.values():
+            self._series.setdefault(_key(entry), _Series()).add(entry)
+        self._finished: list[_Series] = []
         self.answers: Counter[str] = Counter()
         self.remarks: Counter[str] = Counter()
         self.requests = 0
@@ -135,7 +165,7 @@ class Ledger:
                 raise InvalidInstanceError(
                     f"instance {reference.sop_instance_uid} came with another {name} than asked for",
                     references=(reference,),
-                    hint="If the source gives instances other UIDs on purpose, pass identity='instance' or 'content-id'.",
+                    hint="If the source changes UIDs on purpose, pass identity='instance' or 'content-id'.",
                 )
 
     def flawed(self, error: InvalidInstanceError) -> bool:
@@ -164,14 +194,16 @@ class Ledger:
         entry.error = entry.error if facts.flaw else None
         entry.size_bytes = size_bytes
         entry.transfer_syntax_uid = facts.transfer_syntax_uid
-        self._settled += 1
+        self._settle(entry)
         if facts.transfer_syntax_uid not in self._options.transfer_syntaxes:
             self.remarks["an instance came in a transfer syntax that was not asked for"] += 1
 
     def put_back(self, reference: InstanceReference) -> None:
         """An instance could not be handed over: the caller has left."""
-        self._entry(reference).state = None
+        entry = self._entry(reference)
+        entry.state = None
         self._settled -= 1
+        self._series[_key(entry)].pending += 1
 
     def withdraw(self, reference: InstanceReference, error: Rad69Error) -> None:
         """A delivered instance turned out to be of no use after all: it could not be parsed."""
@@ -179,6 +211,15 @@ class Ledger:
         entry.state = "missing"
         entry.error = error
         self._on_failed(reference, error)
+
+    def there(self, reference: InstanceReference, path: str, size_bytes: int) -> None:
+        """An instance need not be asked for: it is in a file."""
+        entry = self._entry(reference)
+        entry.state = "delivered"
+        entry.path = path
+        entry.size_bytes = size_bytes
+        self._settle(entry)
+        self.remarks["an instance was in its file already"] += 1
 
     def written(self, reference: InstanceReference, path: str) -> None:
         """A delivered instance is in a file."""
@@ -278,10 +319,23 @@ class Ledger:
     def _give_up(self, entry: _Entry, state: State, error: Rad69Error | None) -> None:
         entry.state = state
         entry.error = error
-        self._settled += 1
+        self._settle(entry)
         self._on_failed(entry.reference, error)
 
+    def _settle(self, entry: _Entry) -> None:
+        """An entry has left pending."""
+        self._settled += 1
+        series = self._series[_key(entry)]
+        series.pending -= 1
+        if not series.pending:
+            self._finished.append(series)
+
     # --- the sum
+
+    def finished_series(self) -> Iterator[SeriesFinished]:
+        """The series that nothing is pending of any more, each once."""
+        finished, self._finished = self._finished, []
+        return map(_Series.event, finished)
 
     def first_failure(self) -> Rad69Error | None:
         """An error, not ignored, that an instance ended with; for ``on_failure="stop"``."""
@@ -318,6 +372,10 @@ class Ledger:
         return self._entries[reference.sop_instance_uid]
 
 
+def _key(entry: _Entry) -> tuple[str, str]:
+    return entry.reference.study_instance_uid, entry.reference.series_instance_uid
+
+
 class Patience:
     """
     How long to wait, and when to stop asking a source that answers nothing.
@@ -328,6 +386,8 @@ class Patience:
 
     def __init__(self, options: Options) -> None:
         self._retry = options.retry
+        # As many exchanges fail at once as are in flight: a round of them counts like one.
+        self._in_flight = MOST if options.concurrency == "auto" else options.concurrency
         self._barren = 0
         self._ever = False
 
@@ -341,11 +401,13 @@ class Patience:
         """
         self._ever = self._ever or progress
         self._barren = 0 if progress or error is None else self._barren + 1
+        return self._retry.attempts == 1 or self._barren < self._limit(error)
+
+    def _limit(self, error: Rad69Error | None) -> int:
+        attempts = self._retry.attempts * self._in_flight
         if isinstance(error, ConnectionFailed):
-            limit = self._retry.attempts
-        else:
-            limit = self._retry.attempts * (10 if self._ever else 3)
-        return self._barren < limit or self._retry.attempts == 1
+            return attempts
+        return max(30, 5 * attempts) if self._ever else 2 * attempts
 
     def wait_s(self, error: Rad69Error | None, *, progress: bool) -> float:
         """How long to wait before what is left is asked for again, in seconds (full jitter)."""
@@ -353,5 +415,6 @@ class Patience:
             return min(max(error.retry_after_s, 0.1), self._retry.wait_max_s)
         if progress or error is None or error.asks_for_less:
             return 0.0
-        longest = min(self._retry.wait_initial_s * 2 ** min(self._barren, 16), self._retry.wait_max_s)
-        return random.uniform(0, longest)  # noqa: S311 (nothing secret)
+        rounds = min(self._barren // self._in_flight, 16)
+        longest = min(self._retry.wait_initial_s * 2**rounds, self._retry.wait_max_s)
+        return random.uniform(0, longest)  # noqa: S311 - nothing secret

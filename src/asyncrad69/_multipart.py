@@ -18,14 +18,17 @@ The only room that knows multipart.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from email.message import Message
-from typing import Final, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import multipart
 
 from ._errors import LimitExceeded, MultipartError, Rad69Error, TruncatedResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Mapping
 
 _MAX_BOUNDARY = 1024  # RFC 2046 5.1.1 says 70; nobody checks
 _MAX_PADDING = 256  # transport padding: gateways pad by a few characters, if at all
@@ -56,7 +59,8 @@ class Segment(multipart.MultipartSegment):
 Event: TypeAlias = Segment | bytes | memoryview | None
 
 
-def content_type(header: str) -> tuple[str, dict[str, str]]:
+@lru_cache(maxsize=16)  # the parts of a reply have the same, and it takes longer to read than all else of their heads
+def content_type(header: str) -> tuple[str, Mapping[str, str]]:
     """
     A Content-Type as its media type in lower case and its parameters by name in lower case.
 
@@ -65,7 +69,10 @@ def content_type(header: str) -> tuple[str, dict[str, str]]:
     """
     message = Message()
     message["Content-Type"] = header
-    (media_type, _), *parameters = message.get_params(failobj=[("", "")])
+    try:
+        (media_type, _), *parameters = message.get_params(failobj=[("", "")])
+    except (TypeError, ValueError):  # contradicting RFC 2231 continuations: a boundary can still be read off the body
+        return header.partition(";")[0].strip().lower(), {}
     return media_type.strip().lower(), {
         # RFC 2231 values come as charset, language and text.
         name.lower(): value[2] if isinstance(value, tuple) else value
@@ -270,6 +277,7 @@ class _RelatedParser(multipart.PushMultipartParser):
             if kind == _UNDECIDED:
                 return self._skip_preamble(buffer, offset, index), True
             if kind != _DATA:
+                self._skip_preamble(buffer, offset, index)
                 self._eol = b"\r\n" if kind == _CLOSING or buffer[end - 2 : end] == b"\r\n" else b"\n"
                 self._enter(kind)
                 return end, False
@@ -286,6 +294,16 @@ class _RelatedParser(multipart.PushMultipartParser):
         return end
 
     def _read_header_line(self, buffer: bytes, offset: int) -> Generator[Event, None, tuple[int, bool]]:
+        if buffer.startswith(self._dash_boundary, offset):
+            # RFC 2046 5.1.1: a body part may be its headers alone.
+            kind, after = self._classify(buffer, offset)
+            if kind == _UNDECIDED:
+                return offset, True
+            if kind != _DATA:
+                yield self._begin_segment()
+                yield None
+                self._enter(kind)
+                return after, False
         end = buffer.find(b"\n", offset)
         self._check("max_header_line", (len(buffer) if end == -1 else end) - offset)
         if end == -1:
@@ -295,15 +313,6 @@ class _RelatedParser(multipart.PushMultipartParser):
             yield self._begin_segment()
             self._where = _BODY_START
             return after, False
-        if line.startswith(self._dash_boundary):
-            # RFC 2046 5.1.1: a body part may be its headers alone.
-            kind, after = self._classify(buffer, offset)
-            if kind in {_DELIMITER, _CLOSING}:
-                yield self._begin_segment()
-                yield None
-                self._enter(kind)
-                return after, False
-            after = end + 1
         self._headers_size += len(line)
         self._check("max_headers", self._headers_size)
         self._header_lines.append(line)

@@ -4,19 +4,24 @@ The settings of a retrieve: frozen, keyword-only, checked when made, with their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 
 from ._errors import Rad69Error
-from ._events import OnEvent
 from ._references import valid_addressing, valid_uid
 from ._transfer_syntaxes import AS_STORED, FORBIDDEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._events import OnEvent
 
 OnFailure: TypeAlias = Literal["finish", "stop", "report"]
 Packaging: TypeAlias = Literal["mtom", "simple"]
 Identity: TypeAlias = Literal["study", "instance", "content-id"]
 InvalidInstances: TypeAlias = Literal["refuse", "deliver"]
+
+T = TypeVar("T")
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -123,7 +128,8 @@ class Options:
             UIDs of your own. Some sources take the first that they hold, others the one they have stored.
         packaging: ``"mtom"`` (default) as the standard requires, or ``"simple"`` SOAP for a source that takes
             nothing else. With ``"mtom"`` a source that refuses it is asked once more in simple SOAP.
-        concurrency: Requests in flight at once. Peak memory is about twice as many instances.
+        concurrency: Requests in flight at once; peak memory is about twice as many instances. ``"auto"`` begins with
+            2 and finds out, up to 16, what brings most; the report says what it found.
         instances_per_request: ``None`` asks per series; a number splits each series into batches of as many;
             ``0`` puts everything one repository holds into one request.
         on_failure: ``"finish"`` delivers all that can be had and then raises `IncompleteRetrieveError`;
@@ -138,6 +144,8 @@ class Options:
             (``"content-id"``), for a source that gives instances new UIDs.
         invalid_instances: ``"refuse"`` what is cut, or deliver it with its ``error`` set (``"deliver"``), for an
             archive that holds such files.
+        spool_bytes: An instance beyond this size goes to a temporary file instead of memory, and `Instance.chunks`
+            reads it from there; ``None`` never spools.
         to: The WS-Addressing To header where it differs from the URL, e.g. behind a reverse proxy.
         on_event: Told everything that happens, on the event loop; see `asyncrad69.Event`.
     """
@@ -146,7 +154,7 @@ class Options:
     home_community_id: str | None = None
     transfer_syntaxes: tuple[str, ...] = AS_STORED
     packaging: Packaging = "mtom"
-    concurrency: int = 4
+    concurrency: int | Literal["auto"] = 4
     instances_per_request: int | None = None
     on_failure: OnFailure = "finish"
     ignore: tuple[type[Rad69Error], ...] = ()
@@ -155,6 +163,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     identity: Identity = "study"
     invalid_instances: InvalidInstances = "refuse"
+    spool_bytes: int | None = None
     to: str | None = None
     on_event: OnEvent | None = None
 
@@ -162,12 +171,14 @@ class Options:
         valid_addressing(self.repository_unique_id, self.home_community_id)
         object.__setattr__(self, "transfer_syntaxes", _transfer_syntaxes(self.transfer_syntaxes))
         object.__setattr__(self, "ignore", tuple(self.ignore))
-        _one_of("packaging", self.packaging, ("mtom", "simple"))
-        _one_of("on_failure", self.on_failure, ("finish", "stop", "report"))
-        _one_of("identity", self.identity, ("study", "instance", "content-id"))
-        _one_of("invalid_instances", self.invalid_instances, ("refuse", "deliver"))
-        if self.concurrency < 1:
-            raise ValueError(f"concurrency is at least 1, not {self.concurrency}")
+        one_of("packaging", self.packaging, ("mtom", "simple"))
+        one_of("on_failure", self.on_failure, ("finish", "stop", "report"))
+        one_of("identity", self.identity, ("study", "instance", "content-id"))
+        one_of("invalid_instances", self.invalid_instances, ("refuse", "deliver"))
+        if self.spool_bytes is not None and self.spool_bytes < 0:
+            raise ValueError(f"spool_bytes is a size in bytes, or None to never spool; not {self.spool_bytes}")
+        if self.concurrency != "auto" and (isinstance(self.concurrency, str) or self.concurrency < 1):
+            raise ValueError(f"concurrency is at least 1, or 'auto'; not {self.concurrency!r}")
         if self.instances_per_request is not None and self.instances_per_request < 0:
             raise ValueError(
                 f"instances_per_request is None (per series), 0 (all) or more; not {self.instances_per_request}"
@@ -188,7 +199,7 @@ class RetrieveOptions(TypedDict, total=False):
     home_community_id: str | None
     transfer_syntaxes: tuple[str, ...]
     packaging: Packaging
-    concurrency: int
+    concurrency: int | Literal["auto"]
     instances_per_request: int | None
     on_failure: OnFailure
     ignore: tuple[type[Rad69Error], ...]
@@ -197,13 +208,21 @@ class RetrieveOptions(TypedDict, total=False):
     limits: Limits
     identity: Identity
     invalid_instances: InvalidInstances
+    spool_bytes: int | None
     to: str | None
     on_event: OnEvent | None
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def one_of(name: str, value: T, allowed: tuple[T, ...]) -> T:
+    """
+    *value*, if it is allowed.
+
+    Raises:
+        ValueError: It is not; the message has the choices.
+    """
     if value not in allowed:
         raise ValueError(f"{name} is one of {', '.join(map(repr, allowed))}; not {value!r}")
+    return value
 
 
 def _transfer_syntaxes(given: Iterable[str]) -> tuple[str, ...]:

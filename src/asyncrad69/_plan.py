@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ._errors import InvalidReferenceError
-from ._options import Options
-from ._references import InstanceReference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._options import Options
+    from ._references import InstanceReference
 
 
 @dataclass(frozen=True, slots=True)

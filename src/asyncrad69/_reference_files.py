@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._dicom import read_header
 from ._errors import InvalidReferenceError
 from ._references import InstanceReference, references_from, valid_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 # PS3.4 B.5: Key Object Selection Document Storage.
 _KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
@@ -83,10 +85,13 @@ def references_from_table(path: str | PathLike[str]) -> tuple[InstanceReference,
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidReferenceError("not a CSV file: it is not UTF-8 text") from None
-    lines = text.splitlines()
+    lines = text.splitlines(keepends=True)
     rows = csv.reader(lines, delimiter=_delimiter(lines[0] if lines else ""))
-    columns = _columns(next(rows, []))
-    references = references_from(_rows(rows, columns))
+    try:
+        columns = _columns(next(rows, []))
+        references = references_from(_rows(rows, columns))
+    except csv.Error:  # a field beyond csv.field_size_limit(): a quotation mark that is never closed
+        raise InvalidReferenceError(f"line {rows.line_num}: not a CSV file: a field without an end") from None
     if not references:
         raise InvalidReferenceError("the table lists no instances: there is no line below its header")
     return references

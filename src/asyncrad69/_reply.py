@@ -8,9 +8,9 @@ A document inside the XML (base64, XOP 1.0 section 1.2: any, all or none may be 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from string import ascii_letters, digits
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
 from . import _multipart
@@ -22,10 +22,12 @@ from ._errors import (
     RequestTooLarge,
     ServerBusy,
     SoapError,
-    TruncatedResponse,
 )
 from ._multipart import MultipartDecoder, Segment
 from ._soap import SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE, DocumentResponse, Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _XML_MEDIA_TYPES = frozenset((SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE, "text/xml", "application/xml"))
 _ROOT_MEDIA_TYPES = frozenset((SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE))
@@ -131,10 +133,7 @@ class Reply:
         self._limits = limits
         self._media_type, self._parameters = _multipart.content_type(content_type)
         self._decoder: MultipartDecoder | None = None
-        self._root: bytearray | None = None
-        self._root_segment = Segment([])
-        self._segment_size = 0
-        self._decoding: _TransferDecoder | None = None
+        self._open = _OpenPart(Segment([]), is_root=True)
         self._segments = 0
         self._arrived: set[str] = set()
         self._unresolved: dict[str, list[DocumentResponse]] = {}
@@ -151,9 +150,7 @@ class Reply:
                 max_headers=self._limits.max_headers,
                 max_parts=self._limits.max_parts,
             )
-        elif self._media_type in _XML_MEDIA_TYPES:
-            self._root = bytearray()
-        else:
+        elif self._media_type not in _XML_MEDIA_TYPES:
             raise NotARad69Response(
                 f"the reply is {self._media_type or 'without a Content-Type'}, not multipart/related or SOAP",
                 content_type=self._media_type,
@@ -169,7 +166,7 @@ class Reply:
     @property
     def parses_long(self) -> bool:
         """Whether the next `feed` or `finish` may parse XML for long: call it off the event loop."""
-        return self._root is not None and len(self._root) > _LONG_ROOT
+        return len(self._open.root) > _LONG_ROOT
 
     @property
     def absent(self) -> tuple[DocumentResponse, ...]:
@@ -186,7 +183,8 @@ class Reply:
             MultipartError, SoapError, LimitExceeded: The reply is broken or too large.
         """
         if self._decoder is None:
-            self._extend_root(data)
+            self._open.root += data
+            self._check("max_root", len(self._open.root))
             return
         for event in self._decoder.feed(data):
             if isinstance(event, Segment):
@@ -213,23 +211,19 @@ class Reply:
             raise SoapError("the reply has no root part: nothing says what the source did not send")
 
     def _finish_xml(self) -> Iterator[ReplyEvent]:
-        if not self._root:
+        if not self._open.root:
             raise NotARad69Response(
                 "the reply is empty", content_type=self._media_type, http_status=self._http_status, hint=_NOT_RAD69_HINT
             )
-        yield from self._read_root(bytes(self._root), self._parameters.get("charset"))
+        yield from self._read_root(bytes(self._open.root), self._parameters.get("charset"))
 
     # --- parts
 
     def _begin(self, segment: Segment) -> Iterator[ReplyEvent]:
         self._segments += 1
-        self._segment_size = 0
-        self._decoding = _TransferDecoder(segment.transfer_encoding)
-        if self._is_root(segment):
-            self._root = bytearray()
-            self._root_segment = segment
-            return
-        yield self._part(segment)
+        self._open = _OpenPart(segment, is_root=self._is_root(segment))
+        if not self._open.is_root:
+            yield self._part(segment)
 
     def _is_root(self, segment: Segment) -> bool:
         """RFC 2387 3.2: the root is the part that start names, else the first."""
@@ -253,41 +247,33 @@ class Reply:
         self._arrived.add(identifier)
         # One part for several documents: whose it is, is in the part itself.
         document = documents[0] if len({each.document_unique_id for each in documents}) == 1 else None
-        assert self._decoding is not None
         return Part(
             document_unique_id=document.document_unique_id if document else None,
             media_type=(document.mime_type if document else "") or segment.content_type or "",
-            flaw=self._decoding.flaw,
+            flaw=self._open.decoding.flaw,
         )
 
     def _piece(self, piece: bytes | memoryview) -> Iterator[ReplyEvent]:
-        assert self._decoding is not None
-        self._segment_size += len(piece)
-        decoded = self._decoding.feed(piece)
-        if self._root is not None:
-            self._extend_root(decoded)
-            return
-        self._check("max_part", self._segment_size)
-        if decoded:
+        part = self._open
+        part.size += len(piece)
+        self._check("max_root" if part.is_root else "max_part", part.size)
+        decoded = part.decoding.feed(piece)
+        if part.is_root:
+            part.root += decoded
+        elif decoded:
             yield decoded
 
     def _end(self) -> Iterator[ReplyEvent]:
-        assert self._decoding is not None
-        rest = self._decoding.finish()
-        if self._root is not None:
-            root, self._root = bytes(self._root) + rest, None
-            yield from self._read_root(root, self._root_segment.charset)
+        part, self._open = self._open, _OpenPart(Segment([]), is_root=True)
+        rest = part.decoding.finish()
+        if part.is_root:
+            yield from self._read_root(bytes(part.root) + rest, part.charset)
             return
         if rest:
             yield rest
         yield None
 
     # --- root
-
-    def _extend_root(self, data: bytes | memoryview) -> None:
-        assert self._root is not None
-        self._root += data
-        self._check("max_root", len(self._root))
 
     def _read_root(self, data: bytes, charset: str | None) -> Iterator[ReplyEvent]:
         self.manifest = read_manifest(data, charset=charset, http_status=self._http_status)
@@ -323,12 +309,24 @@ def _same_id(content_id: str, other: str) -> bool:
     return unquote(content_id) == unquote(other)
 
 
+class _OpenPart:
+    """The part that is being read: the root is collected, a document passes through."""
+
+    def __init__(self, segment: Segment, *, is_root: bool) -> None:
+        self.is_root = is_root
+        self.charset = segment.charset
+        self.decoding = _TransferDecoder(segment.transfer_encoding)
+        self.root = bytearray()
+        self.size = 0
+
+
 class _TransferDecoder:
     """Content-Transfer-Encoding (RFC 2045 6), undone piece by piece."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._kept = bytearray()
+        self._padded = False
         #: Why the part cannot be read.
         self.flaw: str | None = None
         if encoding not in {"binary", "8bit", "7bit", "base64", "quoted-printable"}:
@@ -336,11 +334,7 @@ class _TransferDecoder:
 
     def feed(self, piece: bytes | memoryview) -> bytes | memoryview:
         if self._encoding == "base64":
-            # RFC 2045 6.8: line breaks, and whatever else is not of the alphabet, are ignored.
-            self._kept += bytes(piece).translate(None, b"\r\n \t")
-            whole = len(self._kept) // 4 * 4
-            decoded, self._kept = _base64(self._kept[:whole]), self._kept[whole:]
-            return decoded
+            return self._feed_base64(bytes(piece))
         if self._encoding == "quoted-printable":
             self._kept += piece  # an escape may span pieces, and nobody sends an image this way
             return b""
@@ -348,14 +342,22 @@ class _TransferDecoder:
 
     def finish(self) -> bytes:
         if self._encoding == "base64":
-            return _base64(self._kept)
+            # Of a lone character nothing can be made; the document's own check says what is missing.
+            return binascii.a2b_base64(self._kept + b"==") if len(self._kept) >= 2 else b""
         if self._encoding == "quoted-printable":
             return binascii.a2b_qp(bytes(self._kept))
         return b""
 
+    def _feed_base64(self, piece: bytes) -> bytes:
+        # RFC 2045 6.8: line breaks, and whatever else is not of the alphabet, are ignored; padding ends the data.
+        text, padding, _ = piece.translate(None, _NOT_BASE64).partition(b"=")
+        if self._padded:
+            return b""
+        self._padded = bool(padding)
+        self._kept += text
+        whole = len(self._kept) // 4 * 4
+        quads, self._kept = self._kept[:whole], self._kept[whole:]
+        return binascii.a2b_base64(quads)
 
-def _base64(text: Iterable[int]) -> bytes:
-    try:
-        return binascii.a2b_base64(bytes(text))
-    except binascii.Error:
-        return b""  # the document's own check says what is missing
+
+_NOT_BASE64 = bytes(set(range(256)) - set(ascii_letters.encode() + digits.encode() + b"+/="))

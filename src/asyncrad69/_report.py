@@ -5,12 +5,15 @@ from __future__ import annotations
 import html
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._errors import IncompleteRetrieveError, Rad69Error, RegistryError
-from ._references import InstanceReference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._references import InstanceReference
 
 State: TypeAlias = Literal["delivered", "refused", "missing"]
 
@@ -96,8 +99,8 @@ class Report:
 
     @property
     def bytes_per_second(self) -> float:
-        """Delivered bytes per second of the whole retrieve."""
-        return self.delivered_bytes / self.seconds if self.seconds else 0.0
+        """What came over the network, per second of the whole retrieve."""
+        return self.received_bytes / self.seconds if self.seconds else 0.0
 
     def raise_for_incomplete(self) -> None:
         """
@@ -141,10 +144,14 @@ class Report:
     def __str__(self) -> str:
         counts = self._counts()
         lines = [
-            f"{counts['delivered']} of {counts['asked']} instances delivered, {counts['refused']} refused, "
-            f"{counts['missing']} missing",
-            f"{self._series_count()} series, {self.delivered_bytes:,} bytes in {self.seconds:.2f} s, "
-            f"{self.bytes_per_second / 1e6:.1f} MB/s, {self.requests} requests",
+            (
+                f"{counts['delivered']} of {counts['asked']} instances delivered, {counts['refused']} refused, "
+                f"{counts['missing']} missing"
+            ),
+            (
+                f"{self._series_count()} series, {self.delivered_bytes:,} bytes in {self.seconds:.2f} s, "
+                f"{self.bytes_per_second / 1e6:.1f} MB/s, {self.requests} requests"
+            ),
         ]
         lines += [f"{count} x {reason}" for reason, count in _reason_counts(self._lost()).most_common()]
         lines += [f"note: {remark} ({count} x)" for remark, count in sorted(self.remarks.items())]

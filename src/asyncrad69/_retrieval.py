@@ -13,11 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from anyio import (
     CancelScope,
+    CapacityLimiter,
     ClosedResourceError,
     EndOfStream,
     Event as Signal,
@@ -26,28 +26,43 @@ from anyio import (
     current_time,
     move_on_after,
     sleep_until,
+    to_thread,
 )
-from anyio.abc import TaskGroup
 
+from ._content import Assembly, Share, Spool
 from ._dicom import Facts, examine
-from ._endpoint import Endpoint
-from ._errors import ConnectionFailed, InvalidInstanceError, Rad69Error, ServerBusy
+from ._errors import ConnectionFailed, ExistingFileError, InvalidInstanceError, Rad69Error, ServerBusy
 from ._events import (
     Event,
     InstanceFailed,
     InstanceVerified,
     RequestFinished,
     RequestStarted,
+    RetrieveFinished,
     RetryScheduled,
 )
 from ._exchange import Answer, Document, exchange, other_packaging
-from ._instance import Instance
+from ._instance import Content, Instance
 from ._ledger import Ledger, Patience
-from ._options import Options
+from ._options import MIB
+from ._pace import Pace
 from ._plan import Request, requests
-from ._references import InstanceReference
-from ._report import Report
 from ._soap import new_message_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from anyio.abc import TaskGroup
+
+    from ._content import MemoryBudget
+    from ._endpoint import Endpoint
+    from ._options import Options
+    from ._references import InstanceReference
+    from ._report import Report
+
+# An image of this size takes no longer than a smaller one to walk through, but a deflated one may take 10 ms.
+_EXAMINE_IN_THREAD = 2 * MIB
 
 # How long to wait for workers that were cancelled; they have a socket to close each.
 _GRACE_S = 5.0
@@ -60,6 +75,30 @@ class Owner(Protocol):
 
     def endpoint(self) -> Endpoint: ...
 
+    def memory(self) -> MemoryBudget: ...
+
+    def gate(self) -> Gate: ...
+
+
+#: What a worker does with an instance before it hands it over: write it to a file.
+Keep: TypeAlias = "Callable[[Instance], Awaitable[None]]"
+
+
+class Gate:
+    """
+    Closed while a source that said it is busy wants to be left alone. One for all retrieves of a client.
+
+    Attributes:
+        opens_at: When the next request may go out, by the event loop's clock.
+    """
+
+    def __init__(self) -> None:
+        self.opens_at = -math.inf
+
+    def close_until(self, time: float) -> None:
+        """Let nothing through before *time*."""
+        self.opens_at = max(self.opens_at, time)
+
 
 @dataclass(frozen=True, slots=True)
 class _Job:
@@ -68,14 +107,21 @@ class _Job:
 
 
 class _Running:
-    """What a retrieve has once it was started: its scope, its stream, and its queue."""
+    """What a retrieve has once it was started: its scope, its stream, its queue, and the turns its workers take."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, allowed: int) -> None:
         self.scope = CancelScope()
         self.finished = Signal()
         # No buffer: an instance waits in the worker that brought it, which reads no further until it is taken.
         self.send, self.receive = create_memory_object_stream[Instance](0)
         self.jobs_in, self.jobs_out = create_memory_object_stream[_Job](math.inf)
+        self.turns = CapacityLimiter(allowed)
+
+    def close(self) -> None:
+        """The workers are done, or were ended: whoever waits for an instance learns it."""
+        self.finished.set()
+        for stream in (self.send, self.receive, self.jobs_in, self.jobs_out):
+            stream.close()
 
 
 class AsyncRetrieval:
@@ -91,16 +137,26 @@ class AsyncRetrieval:
         print(retrieval.report)
     """
 
-    def __init__(self, owner: Owner, references: tuple[InstanceReference, ...], options: Options) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        references: tuple[InstanceReference, ...],
+        options: Options,
+        *,
+        spool: Spool | None = None,
+        keep: Keep | None = None,
+    ) -> None:
         self._owner = owner
         self._options = options
+        self._spool = spool or (None if options.spool_bytes is None else Spool(threshold=options.spool_bytes))
+        self._keep = keep
         self._references = references
         self._ledger = Ledger(references, options, on_failed=self._failed)
         self._patience = Patience(options)
+        self._pace = Pace(None if options.concurrency == "auto" else options.concurrency)
         self._packaging = options.packaging
         self._started_at: float | None = None
         self._ended_at: float | None = None
-        self._hold_until = -math.inf
         self._open_jobs = 0
         self._done = False
         self._closed = False
@@ -115,7 +171,7 @@ class AsyncRetrieval:
         """What became of every instance, as of now; what is still to come counts as missing."""
         return self._ledger.report(self._seconds())
 
-    async def __aenter__(self) -> AsyncRetrieval:
+    async def __aenter__(self) -> Self:
         self._owner.tasks()  # raises where the client is not open
         return self
 
@@ -153,11 +209,10 @@ class AsyncRetrieval:
         self._closed = True
         if self._running is None:
             return
-        # Producers first, stream second: the other way round they would die of a broken stream.
+        # Producers first, streams second, by their supervisor: the other way round they would die of broken streams.
         self._running.scope.cancel()
         with move_on_after(_GRACE_S, shield=True):
             await self._running.finished.wait()
-        self._running.receive.close()
 
     def reject(self, instance: Instance, error: Rad69Error) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
@@ -166,6 +221,10 @@ class AsyncRetrieval:
     def written(self, instance: Instance, path: str) -> None:
         """Note the file that a delivered instance is in."""
         self._ledger.written(instance.reference, path)
+
+    def there(self, reference: InstanceReference, path: str, size_bytes: int) -> None:
+        """Note, before the start, that an instance is in a file already and need not be asked for."""
+        self._ledger.there(reference, path, size_bytes)
 
     def check(self) -> None:
         """Raise what iterating to the end would raise now; nothing if the retrieve is complete."""
@@ -192,11 +251,11 @@ class AsyncRetrieval:
 
     def _start(self) -> _Running:
         tasks = self._owner.tasks()
-        running = _Running()
+        running = _Running(allowed=self._pace.allowed)
         self._started_at = monotonic()
-        planned = requests(self._references, self._options)
+        planned = requests(self._ledger.pending(self._references), self._options)
         self._enqueue(running, planned, wait_s=0.0)
-        workers = min(self._options.concurrency, len(planned))
+        workers = min(self._pace.most, len(planned))
         tasks.start_soon(self._supervise, running, workers, name="asyncrad69 retrieve")
         return running
 
@@ -214,31 +273,38 @@ class AsyncRetrieval:
                     for _ in range(workers):
                         group.start_soon(self._work, running, name="asyncrad69 worker")
                 self._done = True
-        except Exception as exc:  # noqa: BLE001 (kept, and raised where the caller is)
+            if explanation := self._pace.explain():
+                self._ledger.remarks[explanation] = 1
+            self._ended_at = monotonic()
+            self._emit(RetrieveFinished(report=self.report))
+        except Exception as exc:  # noqa: BLE001 - raised by the iterator, in the caller's task
             self._bug = exc
         finally:
-            self._ended_at = monotonic()
-            running.finished.set()
-            running.send.close()
-            running.jobs_in.close()
-            running.jobs_out.close()
+            self._ended_at = self._ended_at or monotonic()
+            running.close()
 
     async def _work(self, running: _Running) -> None:
         with running.jobs_out.clone() as jobs:
             async for job in jobs:
-                await sleep_until(max(job.not_before, self._hold_until))
-                await self._run(running, job.request)
+                # Again after each wait: meanwhile another answer may have closed the gate for longer.
+                while (not_before := max(job.not_before, self._owner.gate().opens_at)) > current_time():  # noqa: ASYNC110
+                    await sleep_until(not_before)
+                async with running.turns:
+                    await self._run(running, job.request)
 
     async def _run(self, running: _Running, request: Request) -> None:
         """One exchange, and what follows from it."""
         before = self._ledger.settled
         error = await self._exchange(running, request)
+        running.turns.total_tokens = self._pace.allowed
         progress = self._ledger.settled > before
         self._open_jobs -= 1
         if error is not None and self._ends_everything(error, progress=progress):
             self._end_with(running, error)
             return
         again = self._ledger.settle(request, error, progress=progress)
+        for event in self._ledger.finished_series():
+            self._emit(event)
         if self._options.on_failure == "stop" and (failure := self._ledger.first_failure()):
             self._end_with(running, failure)
             return
@@ -247,8 +313,7 @@ class AsyncRetrieval:
     def _schedule(self, running: _Running, again: list[Request], error: Rad69Error | None, *, progress: bool) -> None:
         wait_s = self._patience.wait_s(error, progress=progress)
         if isinstance(error, ServerBusy):
-            # The source asked for time: none of this retrieve's workers asks before it has passed.
-            self._hold_until = max(self._hold_until, current_time() + wait_s)
+            self._owner.gate().close_until(current_time() + wait_s)
         for request in again:
             self._emit(RetryScheduled(references=request.references, wait_s=wait_s))
         self._enqueue(running, again, wait_s=wait_s)
@@ -285,17 +350,25 @@ class AsyncRetrieval:
             error = exc
             error.references = error.references or self._ledger.pending(wanted.references)
         self._enter(wanted, answer, error)
+        self._pace.answered(size_bytes=answer.received_bytes, now_s=current_time(), error=error)
         status = answer.manifest.status if answer.manifest and error is None else None
-        self._emit(
-            RequestFinished(references=wanted.references, message_id=message_id, status=status, error=error)
-        )
+        self._emit(RequestFinished(references=wanted.references, message_id=message_id, status=status, error=error))
         return error
 
     async def _ask(self, running: _Running, request: Request, message_id: str, answer: Answer) -> None:
         async def deliver(document: Document) -> None:
             await self._deliver(running, document)
 
-        ask = partial(exchange, self._owner.endpoint(), request, self._options, deliver=deliver, answer=answer)
+        assembly = Assembly(Share(self._owner.memory()), self._spool)
+        ask = partial(
+            exchange,
+            self._owner.endpoint(),
+            request,
+            self._options,
+            deliver=deliver,
+            answer=answer,
+            assembly=assembly,
+        )
         try:
             await ask(message_id=message_id, packaging=self._packaging)
         except Rad69Error as exc:
@@ -306,6 +379,8 @@ class AsyncRetrieval:
             self._packaging = other
             self._ledger.remarks[f"the source takes {other} packaging only"] += 1
             await ask(message_id=new_message_id(), packaging=other)
+        finally:
+            assembly.close()
 
     def _enter(self, request: Request, answer: Answer, error: Rad69Error | None) -> None:
         ledger = self._ledger
@@ -322,7 +397,7 @@ class AsyncRetrieval:
             ledger.answers[answer.manifest.status] += 1
 
     async def _deliver(self, running: _Running, document: Document) -> None:
-        facts = examine(document.data) if document.flaw is None else Facts(flaw=document.flaw)
+        facts = await _examined(document)
         error = None
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)
@@ -333,24 +408,28 @@ class AsyncRetrieval:
         if reference is not None:
             instance = Instance(
                 reference=reference,
-                data=document.data,
+                content=document.content,
                 transfer_syntax_uid=facts.transfer_syntax_uid,
                 error=error,
             )
             await self._hand_over(running, instance, facts)
 
     async def _hand_over(self, running: _Running, instance: Instance, facts: Facts) -> None:
-        size, reference = len(instance.data), instance.reference
+        reference, size = instance.reference, instance.size_bytes
         # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
         self._ledger.deliver(reference, facts, size)
         taken = False
         try:
             self._emit(
-                InstanceVerified(
-                    reference=reference, size_bytes=size, transfer_syntax_uid=facts.transfer_syntax_uid
-                )
+                InstanceVerified(reference=reference, size_bytes=size, transfer_syntax_uid=instance.transfer_syntax_uid)
             )
+            if self._keep is not None:
+                await self._keep(instance)
+                taken = True
             await running.send.send(instance)
+            taken = True
+        except ExistingFileError as exc:
+            self._ledger.withdraw(reference, exc)
             taken = True
         finally:
             if not taken:
@@ -362,3 +441,18 @@ class AsyncRetrieval:
     def _emit(self, event: Event) -> None:
         if self._options.on_event is not None:
             self._options.on_event(event)
+
+
+async def _examined(document: Document) -> Facts:
+    """What the walk through *document* finds, off the event loop where it may have to read or inflate for long."""
+    content = document.content
+    if document.flaw is not None:
+        return Facts(flaw=document.flaw)
+    if content.size_bytes < _EXAMINE_IN_THREAD:
+        return _walked(content)
+    return await to_thread.run_sync(_walked, content)
+
+
+def _walked(content: Content) -> Facts:
+    with content.view() as view:
+        return examine(view)

@@ -10,16 +10,19 @@ from __future__ import annotations
 import binascii
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import unquote
 from xml.parsers import expat
 
 import xmltodict
 
 from ._errors import RegistryError, SoapError, SoapFault, registry_error_class
-from ._references import InstanceReference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ._references import InstanceReference
 
 ACTION: Final = "urn:ihe:rad:2009:RetrieveImagingDocumentSet"
 SOAP_MEDIA_TYPE: Final = "application/soap+xml"
@@ -190,12 +193,12 @@ def read_manifest(data: bytes, *, charset: str | None = None, http_status: int =
     """
     envelope, inline = _parse(data, charset)
     body = _child(envelope, "Body")
-    if (fault := body.get("Fault")) is not None:
-        raise _fault(_dict(fault), http_status)
+    if "Fault" in body:
+        raise _fault(_child(body, "Fault"), http_status)
     if "RetrieveDocumentSetResponse" not in body:
         raise SoapError("the SOAP body holds no RetrieveDocumentSetResponse")
     response = _child(body, "RetrieveDocumentSetResponse")
-    documents = tuple(_document(_dict(each), inline) for each in _list(response.get("DocumentResponse")))
+    documents = tuple(_document(_dict(each), inline) for each in _list(response, "DocumentResponse"))
     registry_response = response.get("RegistryResponse")
     if registry_response is None and not documents:
         raise SoapError("the answer has neither a RegistryResponse nor a document")
@@ -209,7 +212,7 @@ def read_manifest(data: bytes, *, charset: str | None = None, http_status: int =
 
 
 def _relates_to(header: dict[str, Any]) -> str | None:
-    return next((_text(each).strip() for each in _list(header.get("RelatesTo"))), None)
+    return next((_text(each).strip() for each in _list(header, "RelatesTo")), None) or None
 
 
 def _document(response: dict[str, Any], inline: Sequence[bytes | None]) -> DocumentResponse:
@@ -232,8 +235,8 @@ def _content_id(href: object) -> str | None:
 
 
 def _registry_errors(registry_response: dict[str, Any]) -> Iterable[RegistryError]:
-    for error_list in _list(registry_response.get("RegistryErrorList")):
-        for entry in _list(_dict(error_list).get("RegistryError")):
+    for error_list in _list(registry_response, "RegistryErrorList"):
+        for entry in _list(_dict(error_list), "RegistryError"):
             yield _registry_error(_dict(entry))
 
 
@@ -262,7 +265,7 @@ def _fault(fault: dict[str, Any], http_status: int) -> SoapFault:
         reason = _text(fault.get("faultstring"))
     else:
         codes = _fault_codes(_dict(fault.get("Code")))
-        reason = next((_text(each) for each in _list(_dict(fault.get("Reason")).get("Text"))), "")
+        reason = next((_text(each) for each in _list(_child(fault, "Reason"), "Text")), "")
     code, *subcodes = codes or [""]
     shown = "/".join(each for each in codes if _PRINTABLE_CODE.fullmatch(each))
     return SoapFault(
@@ -292,7 +295,8 @@ _SEPARATOR = "|"
 _KNOWN_NAMESPACES: dict[str, None] = dict.fromkeys((_SOAP_12, _SOAP_11, _ADDRESSING, _XDSI, _XDS, _EBRS, _XOP))
 
 _MAX_DEPTH = 64  # a fault's detail nests deepest; an answer itself has 7 levels
-_DOCUMENT = frozenset((_SEPARATOR.join((_XDS, "Document")), "Document"))  # some writers forget the namespace
+# In the tree these are all "Document": some writers forget the namespace.
+_DOCUMENT = frozenset(("Document", *(_SEPARATOR.join((namespace, "Document")) for namespace in _KNOWN_NAMESPACES)))
 
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,100}\sencoding\s*=")
@@ -361,13 +365,14 @@ class _Expat:
         #: The documents found in the XML; ``None`` for one that is not base64.
         self.inline: list[bytes | None] = []
         self._depth = 0
-        self._base64: list[str] | None = None
+        #: The text of the Document elements that are open, outermost first.
+        self._base64: list[list[str]] = []
 
-    def ParserCreate(self, encoding: str | None, separator: str) -> _Expat:  # noqa: N802 (expat's own name)
+    def ParserCreate(self, encoding: str | None, separator: str) -> _Expat:  # noqa: N802 - pyexpat's name
         self._parser = expat.ParserCreate(encoding, separator)
         return self
 
-    def Parse(self, data: bytes, final: bool) -> None:  # noqa: FBT001, N802 (expat's own signature)
+    def Parse(self, data: bytes, final: bool) -> None:  # noqa: FBT001, N802 - pyexpat's signature
         parser = self._parser
         parser.ordered_attributes = self.ordered_attributes
         parser.buffer_text = self.buffer_text
@@ -389,18 +394,18 @@ class _Expat:
             raise _Forbidden(f"elements nested deeper than {_MAX_DEPTH}")
         self.StartElementHandler(name, attributes)
         if name in _DOCUMENT:
-            self._base64 = []
+            self._base64.append([])
 
     def _characters(self, text: str) -> None:
-        if self._base64 is None:
-            self.CharacterDataHandler(text)
+        if self._base64:
+            self._base64[-1].append(text)
         else:
-            self._base64.append(text)
+            self.CharacterDataHandler(text)
 
     def _end(self, name: str) -> None:
         self._depth -= 1
-        if name in _DOCUMENT and self._base64 is not None:
-            text, self._base64 = "".join(self._base64), None
+        if name in _DOCUMENT:
+            text = "".join(self._base64.pop())
             if text and not text.isspace():  # white space alone stands around an xop:Include
                 self.inline.append(_maybe_base64(text))
                 self.CharacterDataHandler(str(len(self.inline) - 1))
@@ -425,10 +430,9 @@ def _child(parent: dict[str, Any], name: str) -> dict[str, Any]:
     return _dict(parent.get(name))
 
 
-def _list(value: object) -> list[Any]:
-    """What xmltodict gives for a repeatable element: nothing, one, or a list."""
-    if value is None:
-        return [] 
+def _list(parent: dict[str, Any], name: str) -> list[Any]:
+    """A repeatable element; xmltodict gives nothing, one (``None`` for an empty one), or a list."""
+    value = parent.get(name, [])
     return value if isinstance(value, list) else [value]
 
 

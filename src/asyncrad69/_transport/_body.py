@@ -1,5 +1,5 @@
 """
-The body of one HTTP/1.1 response, from the blocks it came in (RFC 9112, sections 6 and 7). No I/O.
+Where the head and the body of an HTTP/1.1 response end, in the blocks they came in (RFC 9112). No I/O.
 
 A block is decoded in one pass: its chunks are found by a regular expression and joined once, so that the cost is per
 block and hardly per chunk. Servers write chunks of 4 to 8 KiB; a parser that makes an event of each spends more time
@@ -27,7 +27,28 @@ _TRAILER_LINE: Final = re.compile(rb"([^\r\n]*)[^\n]*\n")
 # One chunk header, or all trailers, in bytes: what h11 allows a head by default.
 _MAX_FRAMING_SIZE: Final = 16 * 1024
 
+# RFC 9112 2.1 and 2.2: an empty line ends a head. The same expression as h11's, so that both see the same end.
+_EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
+
 _INCOMPLETE: Final = "peer closed connection without sending complete message body"
+
+
+class HeadEnd:
+    """Finds the end of each head in a sequence of them: informational (1xx) ones, then the final one."""
+
+    def __init__(self) -> None:
+        self._tail = b""  # the last bytes seen, which may begin the empty line; so no byte is searched over again
+
+    def find(self, block: memoryview) -> int:
+        """How many bytes at the start of a block still belong to the head at hand."""
+        seen = self._tail + block
+        empty_line = _EMPTY_LINE.search(seen)
+        if empty_line is None:
+            self._tail = seen[-2:]
+            return len(block)
+        size = empty_line.end() - len(self._tail)
+        self._tail = b""
+        return size
 
 
 class Body(Protocol):
@@ -141,18 +162,18 @@ class ChunkedBody:
         pieces = []
         position = 0
         while not self.complete:
+            piece = block[position : position + self._remaining]
+            pieces.append(piece)
+            position += len(piece)
+            self._remaining -= len(piece)
             if self._remaining:
-                piece = block[position : position + self._remaining]
-                pieces.append(piece)
-                position += len(piece)
-                self._remaining -= len(piece)
-            match = None if self._remaining else self._framing.match(block, position)
+                break
+            match = self._framing.match(block, position)
             if match is None:
+                self._cut = self._begun_framing(bytes(block[position:]))
                 break
             position = match.end()
             self._accept(match)
-        if not self.complete and not self._remaining:
-            self._cut = self._cut_framing(bytes(block[position:]))
         return b"".join(pieces)
 
     def end(self) -> None:
@@ -168,8 +189,8 @@ class ChunkedBody:
         # RFC 9112 7.1.2: the last chunk has size 0 and no data; trailers may follow, and an empty line ends them.
         self._framing = _NEXT_CHUNK if self._remaining else _TRAILER_LINE
 
-    def _cut_framing(self, framing: bytes) -> bytes:
-        """What follows the last chunk is the beginning of what should follow it, or an error."""
+    def _begun_framing(self, framing: bytes) -> bytes:
+        """The framing, if more bytes can still make it whole."""
         if self._trailers_size + len(framing) > _MAX_FRAMING_SIZE:
             raise httpx.RemoteProtocolError("chunk header or trailers are too long")
         if self._framing is _NEXT_CHUNK and framing[:2] != b"\r\n"[: len(framing)]:

@@ -68,9 +68,7 @@ class Answer:
         return _coalesced(self._pieces(), self._read_size)
 
     def _pieces(self) -> Iterator[bytes]:
-        yield self._head(0, f'{XOP_MEDIA_TYPE}; charset=UTF-8; type="{SOAP_MEDIA_TYPE}"').removeprefix(
-            b"\r\n"
-        )
+        yield self._head(0, f'{XOP_MEDIA_TYPE}; charset=UTF-8; type="{SOAP_MEDIA_TYPE}"').removeprefix(b"\r\n")
         yield self._root().encode()
         for number, document in enumerate(self._outcome.documents, start=1):
             yield self._head(number, "application/dicom")

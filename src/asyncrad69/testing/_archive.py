@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 #: A folder, a file, or a Dataset, whose ``file_meta`` names its transfer syntax.
 Holding: TypeAlias = str | os.PathLike[str] | Dataset
 
-_HEADER = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
+_UIDS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +117,21 @@ def _found_below(folder: Path, repository_unique_id: str) -> Iterator[StoredInst
 
 def _indexed(content: Path | bytes, repository_unique_id: str) -> StoredInstance:
     with _opened(content) as file:
-        header = dcmread(file, stop_before_pixels=True, specific_tags=list(_HEADER))
+        transfer_syntax, *uids = _header(file)
         size = file.seek(0, os.SEEK_END)
-    transfer_syntax = header.file_meta.get("TransferSyntaxUID")
-    if not transfer_syntax:
-        raise InvalidDicomError("no Transfer Syntax UID in the file meta information (PS3.10 7.1)")
-    uids = (str(header.get(keyword, "")) for keyword in _HEADER)
     reference = InstanceReference(*uids, repository_unique_id=repository_unique_id)
-    return StoredInstance(reference, str(transfer_syntax), content, size)
+    return StoredInstance(reference, transfer_syntax, content, size)
+
+
+def _header(file: BinaryIO) -> list[str]:
+    """The transfer syntax, and the study, series and SOP Instance UID; empty where there is none."""
+    try:
+        # What pydicom finds odd is served as it is, and no matter for the warnings of the test that serves it.
+        with warnings.catch_warnings(action="ignore"):
+            header = dcmread(file, stop_before_pixels=True, specific_tags=list(_UIDS))
+            uids = [str(header.get(keyword, "")) for keyword in _UIDS]
+    except (ValueError, NotImplementedError) as exc:
+        raise InvalidDicomError("the header is damaged") from exc
+    if transfer_syntax := header.file_meta.get("TransferSyntaxUID"):
+        return [str(transfer_syntax), *uids]
+    raise InvalidDicomError("no Transfer Syntax UID in the file meta information (PS3.10 7.1)")

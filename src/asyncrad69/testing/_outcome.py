@@ -64,9 +64,7 @@ def outcome_of(request: RetrieveRequest, archive: Archive, *, repository_unique_
     )
 
 
-def _document(
-    reference: InstanceReference, transfer_syntaxes: tuple[str, ...], archive: Archive
-) -> Document | Problem:
+def _document(reference: InstanceReference, transfer_syntaxes: tuple[str, ...], archive: Archive) -> Document | Problem:
     uid = reference.sop_instance_uid
     stored = archive.maybe_instance(uid)
     if stored is None:

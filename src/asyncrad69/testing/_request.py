@@ -27,7 +27,7 @@ class UnsupportedMediaTypeError(Exception):
     """Neither MTOM nor simple SOAP 1.2: HTTP 415."""
 
 
-class Fault(Exception):  # noqa: N818 (SOAP's own word)
+class Fault(Exception):
     """
     The request breaks a rule; answered with a SOAP fault.
 
@@ -143,7 +143,7 @@ class _WithoutDoctype(TreeBuilder):
 
 
 def _envelope(xml: bytes) -> Element:
-    parser = XMLParser(target=_WithoutDoctype())  # noqa: S314 (entities are refused)
+    parser = XMLParser(target=_WithoutDoctype())  # noqa: S314 - it refuses what makes it vulnerable
     try:
         parser.feed(xml)
         root = parser.close()
@@ -248,8 +248,6 @@ def _reference(study: Element, series: Element, document: Element) -> InstanceRe
         study.get("studyInstanceUID", ""),
         series.get("seriesInstanceUID", ""),
         document.findtext(f"{{{XDS}}}DocumentUniqueId", ""),
-        repository_unique_id=valid_uid(
-            document.findtext(f"{{{XDS}}}RepositoryUniqueId"), "RepositoryUniqueId"
-        ),
+        repository_unique_id=valid_uid(document.findtext(f"{{{XDS}}}RepositoryUniqueId"), "RepositoryUniqueId"),
         home_community_id=document.findtext(f"{{{XDS}}}HomeCommunityId"),
     )

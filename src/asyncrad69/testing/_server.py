@@ -90,7 +90,7 @@ class _Server(uvicorn.Server):
         self.running.set_result(partial(loop.call_soon_threadsafe, stopping.set))
         await stopping.wait()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 (uvicorn's signature)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):

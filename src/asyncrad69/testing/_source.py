@@ -32,7 +32,7 @@ class SimulatedSource:
     An Imaging Document Source (IHE RAD-69) on a loopback socket, for tests.
 
     It answers like a strict source: a request that breaks a rule gets the SOAP fault that names it. Instances
-    are sent byte for byte as they are kept, never transcoded, and streamed: files are never in memory as a whole.
+    are sent byte for byte as they are kept, never transcoded, and files are streamed, never read as a whole.
 
         with SimulatedSource("tests/data") as source:       # or: async with
             ...                                             # source.url, source.references()
@@ -44,9 +44,9 @@ class SimulatedSource:
     Args:
         instances: A folder, of which everything below is taken that is DICOM and has study, series and SOP
             Instance UID; or an iterable of folders, files and Datasets, mixed as they come. Folders and files
-            are indexed here by their headers and read when asked for. Datasets are encoded here, in the transfer
-            syntax of their ``file_meta``, and kept in memory. Of two instances with the same SOP Instance UID
-            the first counts, folders sorted by path.
+            are indexed here by their headers and read when asked for. Datasets are encoded here, in the
+            transfer syntax of their ``file_meta``, and kept in memory. Of two instances with the same SOP
+            Instance UID the first counts, folders sorted by path.
         host: The address to listen at.
         port: The port; 0 takes a free one, another with each start.
         repository_unique_id: The source's OID, which a request must name.
@@ -55,7 +55,7 @@ class SimulatedSource:
     Raises:
         FileNotFoundError: There is no such folder or file.
         pydicom.errors.InvalidDicomError: A file that was named is not a DICOM file.
-        InvalidReferenceError: A file or Dataset that was given lacks a UID, or *repository_unique_id* is no OID.
+        InvalidReferenceError: A file or Dataset that was given lacks a UID, or the repository's is no OID.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class SimulatedSource:
         A source with instances to try things with, of invented patients and with the same UIDs each time.
 
         Args:
-            slices: The length of a CT series, 512 x 512 x 16 bit, held in memory at 0.5 MiB per slice. It comes
-                after the 81 small instances of 13 series (CT, MR, CR) that pydicom brings along.
+            slices: The length of a CT series, 512 x 512 x 16 bit, held in memory at 0.5 MiB per slice. It
+                comes after the 81 small instances of 13 series (CT, MR, CR) that pydicom brings along.
             host: See the class.
             port: See the class.
             repository_unique_id: See the class.
@@ -157,7 +157,7 @@ class SimulatedSource:
         if self._thread is not None:
             raise RuntimeError("the source is running already")
         # Here, since only a source that runs needs the extra "server".
-        from ._server import ServerThread  # noqa: PLC0415 (see above)
+        from ._server import ServerThread  # noqa: PLC0415 - see above
 
         listener = _listener(*self._address)
         self._url = _url(listener)

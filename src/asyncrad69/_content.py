@@ -1,0 +1,277 @@
+"""The bytes of one instance on their way in: held in memory up to a budget, or spooled to a file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import tempfile
+import weakref
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from anyio import Event, to_thread
+
+from ._errors import StorageError
+from ._options import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ._instance import Content
+
+# From here on the pieces of a part go into one growing buffer: a list and a join hold it twice.
+_LARGE = 64 * MIB
+_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would change line ends
+
+
+class MemoryContent:
+    """Bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size_bytes = len(data)
+
+    @contextmanager
+    def view(self) -> Iterator[bytes]:
+        """All of it, to be looked at."""
+        yield self.data
+
+    def chunks(self, size_bytes: int) -> Iterator[memoryview]:
+        """Its bytes in order, in pieces of *size_bytes* and a shorter last one."""
+        whole = memoryview(self.data)
+        for start in range(0, self.size_bytes, size_bytes):
+            yield whole[start : start + size_bytes]
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class FileContent:
+    """
+    Bytes in a temporary file, which is gone when this object is.
+
+    Attributes:
+        name: The file's path, in a folder that was chosen. In the system's, it has none once it is open.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self.size_bytes = 0
+        with _storage_errors():
+            self._descriptor, self.name = _new_file(spool.folder)
+        self._dispose = weakref.finalize(self, _dispose, self._descriptor, self.name)
+
+    def write(self, pieces: list[bytes | memoryview]) -> None:
+        """Append *pieces*. Blocks."""
+        with _storage_errors():
+            for piece in pieces:
+                _write_all(self._descriptor, piece)
+                self.size_bytes += len(piece)
+
+    @property
+    def data(self) -> bytes:
+        """All of it, read anew each time. Blocks."""
+        return b"".join(self.chunks(8 * MIB))
+
+    @contextmanager
+    def view(self) -> Iterator[bytes | mmap.mmap]:
+        """All of it, to be looked at; only the pages that are touched are read."""
+        if not self.size_bytes:
+            yield b""
+            return
+        with mmap.mmap(self._descriptor, self.size_bytes, access=mmap.ACCESS_READ) as view:
+            yield view
+
+    def chunks(self, size_bytes: int) -> Iterator[bytes]:
+        """Its bytes in order, in pieces of *size_bytes* and a shorter last one. Blocks."""
+        for start in range(0, self.size_bytes, size_bytes):
+            yield os.pread(self._descriptor, size_bytes, start)
+
+    def close(self) -> None:
+        """Give the file up. Does nothing the second time."""
+        self._dispose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spool:
+    """
+    When and where instances go to a file while they come.
+
+    Attributes:
+        threshold: More than this of one instance is not held in memory, in bytes.
+        folder: Where the files are; ``None`` for the system's folder for temporary files.
+    """
+
+    threshold: int
+    folder: Path | None = None
+
+
+class Assembly:
+    """
+    The pieces of one part on their way to one content.
+
+    Args:
+        share: What it may hold in memory.
+        spool: Where the rest goes; ``None`` holds everything.
+    """
+
+    def __init__(self, share: Share, spool: Spool | None) -> None:
+        self._share = share
+        self._spool = spool
+        self._pieces: list[bytes | memoryview] = []
+        self._held = 0
+        self._large: BytesIO | None = None
+        self._file: FileContent | None = None
+
+    async def add(self, piece: bytes | memoryview) -> None:
+        """Append *piece*, as soon as there is room for it."""
+        await self._share.grow(len(piece))
+        self._held += len(piece)
+        if self._large is not None:
+            self._large.write(piece)
+            return
+        self._pieces.append(piece)
+        if self._spool is not None:
+            if self._held > self._spool.threshold:
+                await self._spill(self._spool)
+        elif self._held > _LARGE:
+            self._large = BytesIO()
+            self._large.writelines(self._pieces)
+            self._pieces = []
+
+    async def take(self) -> Content:
+        """The content; the next piece begins another. What it holds in memory counts until `release`."""
+        if self._file is not None and self._spool is not None:
+            await self._spill(self._spool)
+            taken, self._file = self._file, None
+            return taken
+        self._share.complete()
+        data = self._large.getvalue() if self._large is not None else b"".join(self._pieces)
+        self._pieces, self._held, self._large = [], 0, None
+        return MemoryContent(data)
+
+    def release(self) -> None:
+        """The content that was taken is in the caller's hands."""
+        self._share.shrink()
+
+    def close(self) -> None:
+        """Drop what has not been taken."""
+        self._share.shrink()
+        self._pieces, self._large = [], None
+        if self._file is not None:
+            self._file.close()
+
+    async def _spill(self, spool: Spool) -> None:
+        """Move what is held to the file."""
+        self._file = await to_thread.run_sync(_written, self._file, spool, self._pieces)
+        self._pieces, self._held = [], 0
+        self._share.shrink()
+
+
+def _written(file: FileContent | None, spool: Spool, pieces: list[bytes | memoryview]) -> FileContent:
+    file = FileContent(spool) if file is None else file
+    file.write(pieces)
+    return file
+
+
+class MemoryBudget:
+    """
+    What the instances in flight may hold together, in bytes. One may always go beyond: it would never come else.
+
+    Args:
+        size_bytes: The budget; ``None`` for no end.
+    """
+
+    def __init__(self, size_bytes: int | None) -> None:
+        self._size = size_bytes
+        self._held = 0
+        self._beyond: Share | None = None
+        self._waiting: set[Event] = set()
+
+    def admits(self, share: Share, size: int) -> bool:
+        """Enter *size* bytes for *share*, if there is room or it is the one that may go beyond."""
+        if self._size is not None and self._held + size > self._size:
+            if self._beyond not in {None, share}:
+                return False
+            self._beyond = share
+        self._held += size
+        return True
+
+    async def changed(self) -> None:
+        """Wait until something was given back."""
+        event = Event()
+        self._waiting.add(event)
+        try:
+            await event.wait()
+        finally:
+            self._waiting.discard(event)
+
+    def give_back(self, share: Share, size: int) -> None:
+        """Take *size* bytes of *share* off; it is not the one that goes beyond any more."""
+        self._held -= size
+        if self._beyond is share:
+            self._beyond = None
+        for event in self._waiting:
+            event.set()
+
+
+class Share:
+    """What one exchange holds of the budget."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._size = 0
+
+    async def grow(self, size: int) -> None:
+        """Take *size* bytes; wait until there is room."""
+        while not self._budget.admits(self, size):
+            await self._budget.changed()
+        self._size += size
+
+    def complete(self) -> None:
+        """
+        It will not grow for now, so another may go beyond.
+
+        A caller who asks for an instance while another waits to be taken from its loop would wait for ever else.
+        """
+        self._budget.give_back(self, 0)
+
+    def shrink(self) -> None:
+        """Give everything back."""
+        size, self._size = self._size, 0
+        self._budget.give_back(self, size)
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StorageError(f"a temporary file cannot be written: {exc.strerror}") from exc
+
+
+def _new_file(folder: Path | None) -> tuple[int, str]:
+    """A descriptor and a path."""
+    if folder is not None:
+        path = folder / f"{secrets.token_hex(8)}.part"
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o640), str(path)
+    descriptor, name = tempfile.mkstemp(suffix=".part")
+    # A process that is killed then leaves nothing behind. Windows refuses: there it goes at the end.
+    with suppress(OSError):
+        os.unlink(name)  # noqa: PTH108 - mkstemp's own word for it
+    return descriptor, name
+
+
+def _write_all(descriptor: int, piece: bytes | memoryview) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _dispose(descriptor: int, name: str) -> None:
+    os.close(descriptor)
+    with suppress(OSError):
+        os.unlink(name)  # noqa: PTH108 - as above

@@ -1,0 +1,195 @@
+"""A download: what is there already, and how an instance that comes becomes a file. All of it blocks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+
+from ._content import FileContent, Spool
+from ._dicom import Facts, examine
+from ._errors import ExistingFileError, StorageError
+from ._files import PathTemplate, make_folder, publish
+from ._journal import Entry, Journal
+from ._options import MIB, one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from ._instance import Instance
+    from ._references import InstanceReference
+
+#: What to do about files that are there.
+Existing: TypeAlias = Literal["skip", "verify", "overwrite", "error"]
+#: When files are brought from the operating system's memory to the disk.
+Durability: TypeAlias = Literal["none", "batch", "each"]
+
+#: More than this of one instance is not held in memory.
+SPOOL_BYTES: Final = 4 * MIB
+# Files that are synced together, under "batch".
+_BATCH: Final = 64
+_HASHED_AT_ONCE: Final = MIB
+
+
+class Download:
+    """
+    The files of one download.
+
+    Args:
+        target: See `PathTemplate`.
+        existing: What to do about files that are there.
+        durability: When they are synced.
+
+    Attributes:
+        spool: Where instances go while they come: to the folder of the target, so that a link gives them their name.
+
+    Raises:
+        ValueError: An argument that makes no sense.
+        StorageError: The folder cannot be written.
+    """
+
+    def __init__(self, target: str | os.PathLike[str], *, existing: Existing, durability: Durability) -> None:
+        self._template = PathTemplate(target)
+        self._existing = one_of("existing", existing, get_args(Existing))
+        self._durability = one_of("durability", durability, get_args(Durability))
+        self._lock = Lock()
+        self._unsynced: list[tuple[Path, Entry]] = []
+        with _storage_errors(self._template.root):
+            self._journal = Journal(self._template.root)
+        self.spool = Spool(threshold=SPOOL_BYTES, folder=self._journal.folder)
+
+    def close(self) -> None:
+        """Sync what has to be, and write the manifest."""
+        with self._journal, _storage_errors(self._journal.folder):
+            self._flush()
+            self._journal.write_manifest()
+
+    # --- what is there
+
+    def there(self, references: Iterable[InstanceReference]) -> Iterator[tuple[InstanceReference, Path, int]]:
+        """
+        Those of *references* that need not be asked for: reference, file, size in bytes.
+
+        Raises:
+            ExistingFileError: Files are there, and ``existing="error"``.
+        """
+        for reference in references:
+            path = self._template.path(reference)
+            with _storage_errors(path):
+                if path.exists() and self._counts(reference, path):
+                    yield reference, path, path.stat().st_size
+
+    def _counts(self, reference: InstanceReference, path: Path) -> bool:
+        """Whether a file is the instance it has the name of, as far as *existing* wants that known."""
+        if self._existing == "error":
+            raise ExistingFileError(f"{path.name} is there already")
+        entry = self._journal.entries.get(self._relative(path))
+        if self._existing == "overwrite" or path.is_symlink():
+            return False
+        if entry is None:
+            return self._existing == "skip" and self._is_instance(reference, path)
+        if self._existing == "skip":
+            return entry.size_bytes == path.stat().st_size
+        return entry.sha256 == _sha256(path)
+
+    def _is_instance(self, reference: InstanceReference, path: Path) -> bool:
+        facts = _facts(path)
+        if facts.flaw is not None or facts.sop_instance_uid != reference.sop_instance_uid:
+            return False
+        self._journal.append([self._entry(reference, path, _sha256(path))], sync=False)
+        return True
+
+    # --- what comes
+
+    def store(self, instance: Instance) -> Path:
+        """
+        Write *instance* to its file.
+
+        Raises:
+            ExistingFileError: A file with other content has the name.
+            StorageError: It cannot be written.
+        """
+        path = self._template.path(instance.reference)
+        with _storage_errors(path):
+            make_folder(path.parent, self._template.root)
+            content = self._file(instance)
+            digest = _sha256_of(instance.chunks(_HASHED_AT_ONCE))
+            publish(content.name, path, overwrite=self._existing == "overwrite")
+            self._enter(path, self._entry(instance.reference, path, digest))
+        return path
+
+    def _file(self, instance: Instance) -> FileContent:
+        if isinstance(instance.content, FileContent):
+            return instance.content
+        content = FileContent(self.spool)
+        content.write([instance.data])
+        return content
+
+    def _enter(self, path: Path, entry: Entry) -> None:
+        with self._lock:
+            self._unsynced.append((path, entry))
+            if self._durability != "batch" or len(self._unsynced) >= _BATCH:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Enter in the journal what is written; before that, bring it to the disk if asked to."""
+        written, self._unsynced = self._unsynced, []
+        sync = self._durability != "none"
+        if sync:
+            for path, _ in written:
+                _sync(path)
+            # Then their names. Windows has no such call.
+            for folder in {path.parent for path, _ in written if os.name == "posix"}:
+                _sync(folder)
+        if written:
+            self._journal.append((entry for _, entry in written), sync=sync)
+
+    def _entry(self, reference: InstanceReference, path: Path, sha256: str) -> Entry:
+        return Entry(
+            sop_instance_uid=reference.sop_instance_uid,
+            path=self._relative(path),
+            size_bytes=path.stat().st_size,
+            sha256=sha256,
+        )
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._template.root).as_posix()
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise StorageError(f"{path.name} cannot be written: {exc.strerror}") from exc
+
+
+def _facts(path: Path) -> Facts:
+    if not path.stat().st_size:
+        return examine(b"")
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+        return examine(view)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sha256_of(chunks: Iterable[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,49 @@
+"""The group of commands. Each is imported when it is called, so that ``rad69 --help`` answers at once."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from asyncrad69._version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# What ``rad69 --help`` says about each. A test holds it against the commands themselves.
+_COMMANDS: Final[Mapping[str, str]] = {
+    "demo": "Retrieve a demo archive from a simulated source on this machine.",
+    "get": "Retrieve instances from a source and write them to files.",
+    "serve": "Run a simulated source, until Ctrl-C.",
+}
+
+
+class Commands(click.Group):
+    """Commands by name, each in the module of that name."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"._{cmd_name}", __package__), cmd_name)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+_EPILOG: Final = (
+    "Exit codes: 0 complete, 2 usage, 3 incomplete, 4 authentication, 5 unreachable, 6 not a RAD-69 answer, "
+    "7 storage, 130 interrupted."
+)
+
+
+@click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rad69", message="%(prog)s %(version)s")
+def app() -> None:
+    """Retrieve DICOM instances with IHE RAD-69, and prove that all of them came."""

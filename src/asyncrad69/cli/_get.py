@@ -1,0 +1,273 @@
+"""``rad69 get``: instances from a source to files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from asyncrad69 import (
+    AS_STORED,
+    LOSSLESS,
+    UNCOMPRESSED,
+    AsyncRad69,
+    InstanceReference,
+    InvalidReferenceError,
+    Options,
+    Retry,
+    Timeout,
+    references_from,
+    references_from_kos,
+    references_from_table,
+)
+
+from ._connection import CONNECTION_OPTIONS, ConnectionSettings
+from ._gathered import Function, gathered
+from ._output import OUTPUT_OPTIONS, Output, usage_errors
+from ._retrieve import retrieve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_DEFAULTS: Final = Options()
+
+
+# --- what is asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The options below, as they were given."""
+
+    kos: tuple[Path, ...]
+    table: tuple[Path, ...]
+    reference: tuple[InstanceReference, ...]
+
+    def references(self) -> tuple[InstanceReference, ...]:
+        """All of them, in the order of the options below."""
+        listed = [
+            *_read(references_from_kos, self.kos, "--kos"),
+            *_read(references_from_table, self.table, "--table"),
+            *self.reference,
+        ]
+        if not listed:
+            raise click.UsageError("nothing to retrieve: pass --kos, --table or --reference")
+        with usage_errors():
+            return references_from(listed)
+
+
+def _read(
+    reader: Callable[[Path], tuple[InstanceReference, ...]], paths: Iterable[Path], option: str
+) -> Iterable[InstanceReference]:
+    for path in paths:
+        try:
+            yield from reader(path)
+        except InvalidReferenceError as exc:
+            raise click.BadParameter(f"{path}: {exc}", param_hint=option) from exc
+        except OSError as exc:
+            raise click.BadParameter(f"{path}: {exc.strerror}", param_hint=option) from exc
+
+
+def _references(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> tuple[InstanceReference, ...]:
+    return tuple(_reference(text) for text in given)
+
+
+def _reference(text: str) -> InstanceReference:
+    uids = text.split("/")
+    if len(uids) != 3:
+        raise click.BadParameter("an instance is named by its study, series and SOP Instance UID, with / between them")
+    try:
+        return InstanceReference(*uids)
+    except InvalidReferenceError as exc:
+        raise click.BadParameter(str(exc)) from exc
+
+
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_ASKED_OPTIONS: Final = (
+    click.option("--kos", type=_FILE, multiple=True, help="The instances that a Key Object Selection lists."),
+    click.option("--table", type=_FILE, multiple=True, help="The instances that a CSV file lists."),
+    click.option(
+        "--reference",
+        metavar="STUDY/SERIES/INSTANCE",
+        callback=_references,
+        multiple=True,
+        help="One instance, by its UIDs.",
+    ),
+)
+
+
+# --- how
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrieveSettings:
+    """The options below, as they were given."""
+
+    repository: str | None
+    home_community: str | None
+    transfer_syntax: tuple[str, ...]
+    concurrency: int
+    instances_per_request: int | None
+    packaging: str
+    identity: str
+    attempts: int
+    timeout_connect: float | None
+    timeout_send: float | None
+    timeout_first_byte: float | None
+    timeout_idle: float | None
+    timeout_total: float | None
+
+    def options(self) -> dict[str, Any]:
+        """As the library takes them."""
+        return {
+            "repository_unique_id": self.repository,
+            "home_community_id": self.home_community,
+            "transfer_syntaxes": _transfer_syntaxes(self.transfer_syntax),
+            "concurrency": self.concurrency,
+            "instances_per_request": self.instances_per_request,
+            "packaging": self.packaging,
+            "identity": self.identity,
+            "retry": Retry(attempts=self.attempts),
+            "timeout": Timeout(
+                connect_s=self.timeout_connect,
+                send_s=self.timeout_send,
+                first_byte_s=self.timeout_first_byte,
+                idle_s=self.timeout_idle,
+                total_s=self.timeout_total,
+            ),
+        }
+
+
+_PRESETS: Final = {"as-stored": AS_STORED, "lossless": LOSSLESS, "uncompressed": UNCOMPRESSED}
+
+
+def _transfer_syntaxes(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(uid for name in names for uid in _PRESETS.get(name, (name,)))
+
+
+def _timeout(option: str, default_s: float | None, what: str) -> Callable[[Function], Function]:
+    return click.option(
+        option,
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        default=int(default_s or 0),
+        show_default=True,
+        # What never ends is None for the library.
+        callback=lambda _ctx, _param, seconds: seconds or None,
+        help=f"{what}; 0 waits for ever.",
+    )
+
+
+_RETRIEVE_OPTIONS: Final = (
+    click.option("--repository", metavar="OID", help="The source's repository unique id, where a reference has none."),
+    click.option("--home-community", metavar="URN", help="Its home community, where a reference has none."),
+    click.option(
+        "--transfer-syntax",
+        multiple=True,
+        default=("as-stored",),
+        show_default=True,
+        metavar="NAME|UID",
+        help="What we can process: as-stored, lossless, uncompressed, or a UID; repeat it for more.",
+    ),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(min=1),
+        default=_DEFAULTS.concurrency,
+        show_default=True,
+        help="Requests at once.",
+    ),
+    click.option(
+        "--instances-per-request",
+        type=click.IntRange(min=0),
+        show_default="a series",
+        help="Split series into requests of so many; 0 asks for everything at once.",
+    ),
+    click.option(
+        "--packaging",
+        type=click.Choice(["mtom", "simple"]),
+        default=_DEFAULTS.packaging,
+        show_default=True,
+        help="How the request is packed.",
+    ),
+    click.option(
+        "--identity",
+        type=click.Choice(["study", "instance", "content-id"]),
+        default=_DEFAULTS.identity,
+        show_default=True,
+        help="What must agree with the reference: all three UIDs, the instance's, or the name it came under.",
+    ),
+    click.option(
+        "--attempts",
+        type=click.IntRange(min=1),
+        default=_DEFAULTS.retry.attempts,
+        show_default=True,
+        help="How often an instance is asked for before it is given up.",
+    ),
+    _timeout("--timeout-connect", _DEFAULTS.timeout.connect_s, "Name resolution, connect and TLS"),
+    _timeout("--timeout-send", _DEFAULTS.timeout.send_s, "Each write of the request"),
+    _timeout("--timeout-first-byte", _DEFAULTS.timeout.first_byte_s, "Until the answer begins"),
+    _timeout("--timeout-idle", _DEFAULTS.timeout.idle_s, "Between two reads of an answer"),
+    _timeout("--timeout-total", _DEFAULTS.timeout.total_s, "A whole exchange"),
+)
+
+
+# --- the command
+
+
+@click.command
+@click.argument("url")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    required=True,
+    metavar="DIR|TEMPLATE",
+    help="A folder, or a path with {StudyInstanceUID}, {SeriesInstanceUID} and {SOPInstanceUID} in it.",
+)
+@click.option(
+    "--existing",
+    type=click.Choice(["skip", "verify", "overwrite", "error"]),
+    default="skip",
+    show_default=True,
+    help="What to do about files that are there: not ask for them, check them, replace them, or refuse to begin.",
+)
+@gathered("asked", Asked, *_ASKED_OPTIONS)
+@gathered("settings", RetrieveSettings, *_RETRIEVE_OPTIONS)
+@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
+@gathered("output", Output, *OUTPUT_OPTIONS)
+@click.pass_context
+def get(
+    ctx: click.Context,
+    *,
+    url: str,
+    target: str,
+    existing: str,
+    asked: Asked,
+    settings: RetrieveSettings,
+    connection: ConnectionSettings,
+    output: Output,
+) -> None:
+    """
+    Retrieve instances from a source and write them to files.
+
+    URL is the source's RAD-69 endpoint. Give at least one of --kos, --table and --reference. A file appears under
+    its name only once it is whole. Run the same command again after an interruption: what is there is not asked for.
+    """
+    client = _client(url, settings, connection)
+    ctx.exit(retrieve(client, asked.references(), target, output, existing=existing))
+
+
+def _client(url: str, settings: RetrieveSettings, connection: ConnectionSettings) -> AsyncRad69:
+    with usage_errors():
+        return AsyncRad69(
+            url,
+            auth=connection.auth(),
+            headers=connection.headers(),
+            ssl_context=connection.ssl_context(),
+            proxy=connection.proxy_url(),
+            allow_plaintext=connection.allow_plaintext,
+            **settings.options(),
+        )

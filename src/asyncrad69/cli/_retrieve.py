@@ -1,0 +1,103 @@
+"""A retrieve to files, watched: what ``demo`` and ``get`` have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asyncrad69 import AsyncRad69, IncompleteRetrieveError, InstanceReference, Rad69Error, Report
+
+from ._failures import ExitCode, exit_code, incomplete_exit_code
+from ._output import Output, in_options
+from ._progress import Silent, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from os import PathLike
+
+
+def retrieve(
+    client: AsyncRad69,
+    references: Sequence[InstanceReference],
+    target: str | PathLike[str],
+    output: Output,
+    *,
+    size_bytes: int | None = None,
+    **options: Any,
+) -> ExitCode:
+    """
+    Download *references* to *target*, show how it goes, and say how it went.
+
+    Args:
+        client: Not yet open.
+        references: What is asked for.
+        target: A folder or a template.
+        output: What is said, and where.
+        size_bytes: The sum of the instances, where it is known.
+        **options: Passed to ``AsyncRad69.download``.
+    """
+    tally = Tally(len(references), size_bytes)
+    try:
+        with output.display(tally) as display:
+            report = asyncio.run(_download(client, references, target, display, **options))
+    except KeyboardInterrupt:
+        return _interrupted(tally, target, output)
+    except Rad69Error as exc:
+        return _failed(exc, target, output)
+    except (ValueError, TypeError) as exc:
+        if tally.asked:
+            raise
+        raise click.UsageError(in_options(str(exc))) from exc
+    output.result(report, target)
+    return ExitCode.COMPLETE
+
+
+async def _download(
+    client: AsyncRad69,
+    references: Sequence[InstanceReference],
+    target: str | PathLike[str],
+    display: Silent,
+    **options: Any,
+) -> Report:
+    async with client:
+        return await client.download(references, target, on_event=display.note, **options)
+
+
+def _failed(error: Rad69Error, target: str | PathLike[str], output: Output) -> ExitCode:
+    if output.debug:
+        traceback.print_exception(error)
+    output.result(error.report, target, error)
+    if isinstance(error, IncompleteRetrieveError):
+        return _incomplete(error.report, output)
+    output.error(error.message, error.hint)
+    return exit_code(error)
+
+
+def _incomplete(report: Report, output: Output) -> ExitCode:
+    code = incomplete_exit_code(report)
+    errors = [row.error for row in report.rows if row.error and row.state != "delivered"]
+    if code is ExitCode.INCOMPLETE:
+        lost = len(report.rows) - len(report.delivered)
+        output.error(
+            f"incomplete: {lost:,} of {len(report.rows):,} instances did not come",
+            next((error.hint for error in errors if error.hint), "Run the same command again to ask only for these."),
+        )
+    else:
+        cause = next(error for error in errors if exit_code(error) is code)
+        output.error(cause.message, cause.hint)
+    return code
+
+
+def _interrupted(tally: Tally, target: str | PathLike[str], output: Output) -> ExitCode:
+    rows = tally.report.rows if tally.report else ()
+    written = sum(row.path is not None for row in rows)
+    if output.as_json:
+        output.result(tally.report, target)
+    output.error(
+        f"interrupted: {written:,} of {tally.instances:,} instances are whole in {target}",
+        "Run the same command again to go on.",
+    )
+    return ExitCode.INTERRUPTED

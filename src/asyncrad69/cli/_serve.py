@@ -1,0 +1,136 @@
+"""``rad69 serve``: a simulated source to try things with."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from asyncrad69.testing import SimulatedSource
+
+from ._failures import ExitCode
+from ._output import usage_errors
+from ._progress import size, stderr_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from asyncrad69 import InstanceReference
+
+_COLUMNS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "RepositoryUniqueId")
+
+
+def require_server() -> None:
+    """
+    Check that a simulated source can run here.
+
+    Raises:
+        click.UsageError: The extra is missing.
+    """
+    if find_spec("uvicorn") is None:
+        raise click.UsageError('the simulated source needs uvicorn: pip install "asyncrad69[cli,server]"')
+
+
+@click.command
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8069,
+    show_default=True,
+    help="The port to listen at; 0 takes a free one.",
+)
+@click.option("--repository", default="1.2.3.4", show_default=True, help="The source's repository unique id.")
+@click.option(
+    "--slices",
+    type=click.IntRange(min=0),
+    default=60,
+    show_default=True,
+    help="Without FOLDER: the length of the demo archive's CT series.",
+)
+@click.option(
+    "--table",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write what the source has to this CSV file, which 'rad69 get --table' reads.",
+)
+@click.pass_context
+def serve(
+    ctx: click.Context, folder: Path | None, host: str, port: int, repository: str, slices: int, table: Path | None
+) -> None:
+    """
+    Run a simulated source, until Ctrl-C.
+
+    It serves the DICOM files below FOLDER, or a demo archive of invented patients. It is for trying things: it asks
+    nobody who they are.
+    """
+    require_server()
+    with usage_errors():
+        source = (
+            SimulatedSource.demo(slices=slices, host=host, port=port, repository_unique_id=repository)
+            if folder is None
+            else SimulatedSource(folder, host=host, port=port, repository_unique_id=repository)
+        )
+    references = source.references()
+    if not references:
+        raise click.UsageError(f"there are no DICOM instances below {folder}")
+    if table is not None:
+        try:
+            _write_table(table, references)
+        except OSError as exc:
+            raise click.BadParameter(f"{table}: {exc.strerror}", param_hint="--table") from exc
+    try:
+        source.start()
+    except OSError as exc:
+        raise click.UsageError(f"cannot listen at {host}, port {port}: {exc.strerror}") from exc
+    click.echo("\n".join(_introduction(source, table)))
+    _wait_for_interrupt()
+    source.stop()
+    stderr_line(f"stopped after {len(source.requests):,} requests")
+    ctx.exit(ExitCode.COMPLETE)
+
+
+def _wait_for_interrupt() -> None:
+    never = threading.Event()
+    try:
+        # On Windows, Ctrl-C does not end a wait; it is seen between two.
+        while not never.wait(1.0):
+            pass
+    except KeyboardInterrupt:
+        return
+
+
+def _introduction(source: SimulatedSource, table: Path | None) -> Iterator[str]:
+    references = source.references()
+    yield f"url          {source.url}"
+    yield f"repository   {references[0].repository_unique_id}"
+    yield f"instances    {len(references):,}, {size(source.total_bytes)}"
+    yield f"fetch        rad69 get {source.url} {_what(references[0], table)} -o images"
+    yield "Ctrl-C stops it."
+
+
+def _what(first: InstanceReference, table: Path | None) -> str:
+    if table is not None:
+        return f"--table {shlex.quote(str(table))}"
+    path = f"{first.study_instance_uid}/{first.series_instance_uid}/{first.sop_instance_uid}"
+    return f"--repository {first.repository_unique_id} --reference {path}"
+
+
+def _write_table(path: Path, references: tuple[InstanceReference, ...]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_COLUMNS)
+        writer.writerows(
+            (
+                reference.study_instance_uid,
+                reference.series_instance_uid,
+                reference.sop_instance_uid,
+                reference.repository_unique_id,
+            )
+            for reference in references
+        )

@@ -1,0 +1,198 @@
+"""Instances on their way in: assembled in memory within a budget, or spooled to a file."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from asyncrad69 import AsyncRad69, StorageError
+from asyncrad69._content import Assembly, FileContent, MemoryBudget, MemoryContent, Share, Spool
+from asyncrad69._options import MIB
+from asyncrad69.testing import SimulatedSource
+
+if TYPE_CHECKING:
+    from asyncrad69._instance import Content
+
+pytestmark = pytest.mark.anyio
+
+
+async def assembled(data: bytes, spool: Spool | None, *, size: int = 1000) -> Content:
+    """The content that *data* in pieces of *size* makes."""
+    assembly = Assembly(Share(MemoryBudget(None)), spool)
+    for start in range(0, len(data), size):
+        await assembly.add(memoryview(data)[start : start + size])
+    return await assembly.take()
+
+
+@pytest.mark.parametrize("length", [0, 1, 999, 1000, 1001, 54_321])
+@pytest.mark.parametrize("threshold", [None, 0, 5000, 100_000])
+async def test_any_way_it_is_the_same_bytes(length: int, threshold: int | None, tmp_path: Path) -> None:
+    """In memory or in a file: data, chunks and view agree with what was put in, and the file is gone at the end."""
+    data = os.urandom(length)
+    spool = None if threshold is None else Spool(threshold=threshold, folder=tmp_path)
+    content = await assembled(data, spool)
+    assert content.size_bytes == length
+    assert content.data == data
+    assert b"".join(content.chunks(777)) == data
+    with content.view() as view:
+        assert view[:] == data
+    assert len(list(tmp_path.iterdir())) == (1 if threshold is not None and length > threshold else 0)
+    content.close()
+    content.close()
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_large_part_is_not_held_twice() -> None:
+    """Beyond 64 MiB the pieces go into one growing buffer; the bytes are the same."""
+    piece = os.urandom(MIB)
+    content = await assembled(piece * 66, None, size=MIB)
+    assert content.data == piece * 66
+
+
+async def test_a_dropped_content_leaves_no_file(tmp_path: Path) -> None:
+    """A file lives as long as its content, and an assembly that is given up takes its file along."""
+    content = await assembled(b"x" * 100, Spool(threshold=10, folder=tmp_path))
+    assert isinstance(content, FileContent)
+    del content
+    gc.collect()
+    assembly = Assembly(Share(MemoryBudget(None)), Spool(threshold=10, folder=tmp_path))
+    await assembly.add(b"x" * 100)
+    assert list(tmp_path.iterdir())
+    assembly.close()
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_file_in_the_systems_folder_has_no_name() -> None:
+    """A process that is killed leaves nothing behind there."""
+    content = await assembled(b"x" * 100, Spool(threshold=10))
+    assert isinstance(content, FileContent)
+    assert content.data == b"x" * 100
+    assert sys.platform == "win32" or not Path(content.name).exists()
+    content.close()
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A file that cannot be made is a StorageError, which does not name the folder."""
+    with pytest.raises(StorageError, match="a temporary file cannot be written: No such file") as caught:
+        await assembled(b"x" * 100, Spool(threshold=10, folder=tmp_path / "gone"))
+    assert str(tmp_path) not in str(caught.value)
+
+
+async def test_the_budget_makes_the_second_wait() -> None:
+    """Together they may hold so much; one goes beyond it and comes; the other comes when room is given back."""
+    budget = MemoryBudget(100)
+    first, second = Assembly(Share(budget), None), Assembly(Share(budget), None)
+    await first.add(b"x" * 80)
+    await second.add(b"y" * 20)
+    await first.add(b"x" * 500)
+    came = anyio.Event()
+
+    async def more() -> None:
+        await second.add(b"y" * 20)
+        came.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(more)
+        await anyio.wait_all_tasks_blocked()
+        assert not came.is_set()
+        assert isinstance(await first.take(), MemoryContent)
+        # Complete, it waits for its caller, who may be waiting for the other one: that must come now.
+        await anyio.wait_all_tasks_blocked()
+        assert came.is_set()
+    first.release()
+    assert (await second.take()).data == b"y" * 40
+    second.release()
+
+
+async def test_a_cancelled_wait_takes_nothing() -> None:
+    """Who gives up waiting has entered nothing in the budget."""
+    budget = MemoryBudget(100)
+    first, second = Share(budget), Share(budget)
+    await first.grow(300)
+    with anyio.move_on_after(0.01):
+        await second.grow(50)
+    first.shrink()
+    third, fourth = Share(budget), Share(budget)
+    await third.grow(50)
+    await fourth.grow(50)
+
+
+async def test_a_retrieve_inside_a_retrieve_within_a_tiny_budget() -> None:
+    """A loop's body may ask for something itself, however little memory there is."""
+    with SimulatedSource.demo(slices=2) as source:
+        references = source.references()
+        async with AsyncRad69(source.url, memory_budget_bytes=1, concurrency=2) as rad69:
+            with anyio.fail_after(60):
+                seen = 0
+                async for _ in rad69.instances(references[:6]):
+                    await rad69.get_dataset(references[-1])
+                    seen += 1
+    assert seen == 6
+
+
+async def test_an_instance_as_a_stream(tmp_path: Path) -> None:
+    """With ``spool_bytes`` set, chunks come from a file and give what was sent; datasets do too."""
+    with SimulatedSource.demo(slices=2) as source:
+        async with AsyncRad69(source.url) as rad69, rad69.retrieve(source.references(), spool_bytes=MIB // 4) as got:
+            async for instance in got:
+                sent = source.data(instance.reference.sop_instance_uid)
+                assert b"".join(instance.chunks(65_536)) == sent == instance.data
+                assert instance.size_bytes == len(sent)
+                assert instance.dataset.SOPInstanceUID == instance.reference.sop_instance_uid
+        assert got.report.complete
+
+
+PEAK = """
+    import asyncio, hashlib, resource, sys
+    from asyncrad69 import AsyncRad69
+
+    async def main(url, reference):
+        async with AsyncRad69(url, repository_unique_id="1.2.3.4", spool_bytes=4 * 1024 * 1024) as rad69:
+            digest = hashlib.sha256()
+            base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            async with rad69.retrieve(reference) as retrieval:
+                async for instance in retrieval:
+                    for chunk in instance.chunks():
+                        digest.update(chunk)
+            assert retrieval.report.complete
+            print(digest.hexdigest(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)
+
+    asyncio.run(main(sys.argv[1], tuple(sys.argv[2:5])))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads ru_maxrss in KiB")
+def test_an_instance_larger_than_memory_passes_through_little(tmp_path: Path) -> None:
+    """An instance of 300 MB (2 GB at full scale) as a stream costs less than 64 MB."""
+    pydicom = pytest.importorskip("pydicom")
+    frames = 4000 if os.environ.get("RAD69_TEST_SCALE") == "full" else 572
+    path, reference = tmp_path / "large.dcm", ("1.2.3", "1.2.3.1", "1.2.3.1.1")
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.CTImageStorage
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID = reference
+    dataset.Rows = dataset.Columns = 512
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    dataset.NumberOfFrames = frames
+    dataset.PixelData = bytes(512 * 512 * 2 * frames)
+    dataset.save_as(path, enforce_file_format=True)
+    del dataset
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with SimulatedSource(path) as source:
+        command = (sys.executable, "-c", textwrap.dedent(PEAK), source.url, *reference)
+        output = subprocess.check_output(command, text=True)
+    received, growth_kib = output.split()
+    assert received == digest
+    assert int(growth_kib) < 64 * 1024
