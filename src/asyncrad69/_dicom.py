@@ -62,9 +62,9 @@ _ROWS = 0x00280010
 _COLUMNS = 0x00280011
 _BITS_ALLOCATED = 0x00280100
 _PIXEL_DATA = 0x7FE00010
-# PS3.3 C.7.6.3, C.7.6.24, C.7.6.25: what an image may have instead, a Pixel Data Provider URL or float pixel data.
-_OTHER_PIXELS = frozenset((0x00287FE0, 0x7FE00008, 0x7FE00009))
-_WANTED = frozenset((_SOP_INSTANCE, _STUDY, _SERIES, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_ALLOCATED))
+# PS3.3 C.7.6.3, C.7.6.24, C.7.6.25: an image may have a Pixel Data Provider URL or float pixel data instead.
+_PIXELS = frozenset((_PIXEL_DATA, 0x00287FE0, 0x7FE00008, 0x7FE00009))
+_WANTED = _PIXELS | {_SOP_INSTANCE, _STUDY, _SERIES, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _BITS_ALLOCATED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +239,8 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
     # Every element of every instance passes here: one unpack and three comparisons for the usual one.
     size, unpack, short_vrs, wanted = len(data), encoding.head.unpack_from, _SHORT_VRS, _WANTED
     pixel_length = 0
-    while position <= size - _MIN_HEADER:
+    last = size - _MIN_HEADER
+    while position <= last:
         group, element, vr, length = unpack(data, position)
         value = position + 8
         if vr not in short_vrs:
@@ -248,12 +249,12 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
         position = _walk_undefined(data, value, vr, tag, encoding) if length == _UNDEFINED else value + length
         if position > size:
             raise _Flaw(f"ends inside element ({group:04X},{element:04X})")
-        if tag in wanted:
+        if tag not in wanted:
+            continue
+        if tag in _PIXELS:
+            pixel_length = length if tag == _PIXEL_DATA else _UNDEFINED
+        else:
             found[tag] = data[value:position]
-        elif tag == _PIXEL_DATA:
-            pixel_length = length
-        elif tag in _OTHER_PIXELS:
-            pixel_length = _UNDEFINED
     rest = data[position:]
     # NUL pads a file to a block size. One of it can be the first byte of a group, two cannot: none is 0000.
     if rest and (len(rest) == 1 or any(rest)):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
-from anyio import fail_after
+from anyio import current_time, fail_after
 
 from ._errors import ConnectionFailed, ConnectionLost, Rad69Error, TLSError, TransferTimeout, TransportError
 from ._transport import DirectTransport, on_asyncio
@@ -179,21 +179,21 @@ class Endpoint:
         limits = httpx.Timeout(connect=timeouts.connect_s, write=timeouts.send_s, read=None, pool=None)
         auth = self._connection.auth if self._connection.auth is not None else httpx.USE_CLIENT_DEFAULT
         request = self._client.build_request("POST", self.url, headers=headers, content=body, timeout=limits)
+        waits = _Waits(timeouts)
         with self._translated():
-            sending = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
-            response = await within(sending, timeouts.first_byte_s, phase="first byte")
+            response = await waits.head(self._client.send(request, stream=True, auth=auth, follow_redirects=False))
         try:
             head = Response(response)
-            async with aclosing(self._body(head, timeouts.idle_s)) as blocks:
+            async with aclosing(self._body(head, waits)) as blocks:
                 yield head, blocks
         finally:
             await response.aclose()
 
-    async def _body(self, head: Response, idle_s: float | None) -> AsyncGenerator[bytes, None]:
+    async def _body(self, head: Response, waits: _Waits) -> AsyncGenerator[bytes, None]:
         async with aclosing(head.raw()) as raw:
             while True:
                 with self._translated():
-                    block = await within(anext(raw, None), idle_s, phase="idle")
+                    block = await waits.block(anext(raw, None))
                 if block is None:
                     return
                 yield block
@@ -209,23 +209,74 @@ class Endpoint:
             raise ours from _without_body(exc)
 
 
-async def within(awaitable: Awaitable[T], seconds: float | None, *, phase: str) -> T:
-    """
-    Await one thing for so long at most.
+class _Waits:
+    """The waits of one exchange, each within its limit. What the caller does between two of them takes no time here."""
 
-    Raises:
-        TransferTimeout: It took longer.
-    """
-    try:
-        with fail_after(seconds):
-            return await awaitable
-    except TimeoutError:
-        raise TransferTimeout(
-            f"nothing came for {seconds} s ({phase})",
-            phase=phase,
-            limit_s=seconds or 0.0,
-            hint="If the source is only slow, raise it: timeout=Timeout(first_byte_s=..., idle_s=...).",
-        ) from None
+    def __init__(self, timeouts: Timeout) -> None:
+        self._timeouts = timeouts
+        self._waited_s = 0.0
+        self._window_s = 0.0
+        self._window_bytes = 0
+
+    async def head(self, sending: Awaitable[T]) -> T:
+        """
+        Wait for the reply's head.
+
+        Raises:
+            TransferTimeout: It took longer than `Timeout.first_byte_s` or `Timeout.total_s`.
+        """
+        return await self._wait(sending, self._timeouts.first_byte_s, "first byte")
+
+    async def block(self, reading: Awaitable[bytes | None]) -> bytes | None:
+        """
+        Wait for the next block of the body; ``None`` at its end.
+
+        Raises:
+            TransferTimeout: It took longer than `Timeout.idle_s` or `Timeout.total_s`, or too little came.
+        """
+        before = self._waited_s
+        block = await self._wait(reading, self._timeouts.idle_s, "idle")
+        if block is not None and self._timeouts.min_bytes_per_s is not None:
+            self._check_throughput(self._waited_s - before, len(block), self._timeouts.min_bytes_per_s)
+        return block
+
+    async def _wait(self, awaitable: Awaitable[T], limit_s: float | None, phase: str) -> T:
+        total_s = self._timeouts.total_s
+        if total_s is not None and (limit_s is None or total_s - self._waited_s < limit_s):
+            limit_s, phase = total_s - self._waited_s, "total"
+        started = current_time()
+        try:
+            with fail_after(limit_s):
+                return await awaitable
+        except TimeoutError:
+            shown = total_s if phase == "total" else limit_s
+            raise _too_slow(f"{_NOTHING_CAME[phase]} {shown} s", phase, shown) from None
+        finally:
+            self._waited_s += current_time() - started
+
+    def _check_throughput(self, waited_s: float, size: int, least: float) -> None:
+        self._window_s += waited_s
+        self._window_bytes += size
+        if self._window_s < _WINDOW_S:
+            return
+        if self._window_bytes < least * self._window_s:
+            raise _too_slow(f"less than {least:g} bytes per second came in {_WINDOW_S:g} s", "throughput", _WINDOW_S)
+        self._window_s, self._window_bytes = 0.0, 0
+
+
+# A source that drips never trips a limit on a single wait.
+_WINDOW_S = 60.0
+
+_NOTHING_CAME = {
+    "first byte": "the reply did not begin within",
+    "idle": "nothing more came for",
+    "total": "the exchange was not over after waiting for",
+}
+
+
+def _too_slow(message: str, phase: str, limit_s: float | None) -> TransferTimeout:
+    hint = "If the source is only slow, raise it: timeout=Timeout(first_byte_s=..., idle_s=...)."
+    return TransferTimeout(message, phase=phase, limit_s=limit_s or 0.0, hint=hint)
 
 
 @asynccontextmanager
@@ -243,7 +294,10 @@ def _transport(connection: Connection) -> httpx.AsyncBaseTransport:
     context = connection.ssl_context
     if context is None and connection.verify is not None:
         context = ssl.create_default_context(cafile=connection.verify)
-    context = context or httpx.create_ssl_context()
+    if context is None and connection.url.startswith("https:"):
+        context = httpx.create_ssl_context()
+    if context is None:  # for an interface that wants one: the certificates take long to load, and http needs none
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     proxy = connection.proxy
     if proxy is None and connection.trust_env:
         proxy = _environment_proxy(httpx.URL(connection.url))
@@ -256,7 +310,12 @@ def _transport(connection: Connection) -> httpx.AsyncBaseTransport:
 
 
 def _environment_proxy(url: httpx.URL) -> str | None:
-    return None if proxy_bypass(url.host) else getproxies().get(url.scheme)
+    if proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    # By convention such a variable may leave the scheme out; httpx.Proxy would not take it.
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 # --- errors --------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ class TransferTimeout(TransportError):
     A wait was longer than allowed.
 
     Attributes:
-        phase: ``"connect"``, ``"send"``, ``"first byte"``, ``"idle"`` or ``"throughput"``.
+        phase: ``"connect"``, ``"send"``, ``"first byte"``, ``"idle"``, ``"throughput"`` or ``"total"``.
         limit_s: The limit, in seconds.
     """
 

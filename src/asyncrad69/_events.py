@@ -28,6 +28,14 @@ class BytesReceived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstancePresent:
+    """An instance of a download is in its file already, and is not asked for; *size_bytes* is the file's."""
+
+    reference: InstanceReference
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceVerified:
     """An instance came, is whole, is the one asked for, and goes to the caller now."""
 
@@ -82,6 +90,7 @@ class RetrieveFinished:
 Event: TypeAlias = (
     RequestStarted
     | BytesReceived
+    | InstancePresent
     | InstanceVerified
     | InstanceFailed
     | RequestFinished

@@ -21,7 +21,6 @@ from ._errors import (
     TruncatedResponse,
 )
 from ._events import SeriesFinished
-from ._pace import MOST
 from ._plan import Request
 from ._report import Report, Row, State
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ._dicom import Facts
-    from ._options import Options
+    from ._options import Options, Retry
     from ._references import InstanceReference
 
 # A source that answers well and still leaves an instance out is asked once more; then it does not have it.
@@ -381,26 +380,31 @@ class Patience:
     How long to wait, and when to stop asking a source that answers nothing.
 
     Args:
-        options: Its retry rules.
+        retry: Its rules.
+        in_flight: How many exchanges there are at once.
     """
 
-    def __init__(self, options: Options) -> None:
-        self._retry = options.retry
+    def __init__(self, retry: Retry, *, in_flight: int) -> None:
+        self._retry = retry
         # As many exchanges fail at once as are in flight: a round of them counts like one.
-        self._in_flight = MOST if options.concurrency == "auto" else options.concurrency
+        self._in_flight = max(1, in_flight)
         self._barren = 0
         self._ever = False
 
-    def note(self, error: Rad69Error | None, *, progress: bool) -> bool:
+    def note(self, error: Rad69Error | None, *, progress: bool, alone: bool = True) -> bool:
         """
         Note the end of an exchange; whether to go on at all.
 
         Splitting a request in two could turn a source that is down into thousands of requests. So exchanges in a
         row that bring nothing are counted over the whole retrieve: a few end it where nothing ever came, several
-        times as many where something did and single instances may be at fault.
+        times as many where something did and single instances may be at fault. A source that wants to be asked for
+        less is not down: it counts only once an instance was asked for *alone*.
         """
         self._ever = self._ever or progress
-        self._barren = 0 if progress or error is None else self._barren + 1
+        if progress or error is None:
+            self._barren = 0
+        elif alone or not error.asks_for_less:
+            self._barren += 1
         return self._retry.attempts == 1 or self._barren < self._limit(error)
 
     def _limit(self, error: Rad69Error | None) -> int:

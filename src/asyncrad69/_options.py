@@ -40,7 +40,8 @@ class Timeout:
         first_byte_s: From the request's last byte to the reply's head, informational (1xx) replies included.
             Sources may fetch from tape or from another archive before they answer.
         idle_s: Between two reads of the reply's body.
-        total_s: One exchange as a whole. Off by default: a large series may take hours.
+        total_s: All waits of one exchange together. Off by default: a large series may take hours.
+        min_bytes_per_s: What has to come per second, over a minute of waiting: a source that drips trips nothing else.
     """
 
     connect_s: float | None = 10.0
@@ -48,12 +49,13 @@ class Timeout:
     first_byte_s: float | None = 120.0
     idle_s: float | None = 60.0
     total_s: float | None = None
+    min_bytes_per_s: float | None = 1024.0
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
             if value is not None and value <= 0:
-                raise ValueError(f"{each.name} is more than 0 seconds, or None to wait for ever; not {value}")
+                raise ValueError(f"{each.name} is more than 0, or None to wait for ever; not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["delivered", "refused", "missing"]
 
 
+# Messages may name an instance each; the rows have them all.
+_SHOWN_REASONS = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """
@@ -153,7 +157,10 @@ class Report:
                 f"{self.bytes_per_second / 1e6:.1f} MB/s, {self.requests} requests"
             ),
         ]
-        lines += [f"{count} x {reason}" for reason, count in _reason_counts(self._lost()).most_common()]
+        reasons = _reason_counts(self._lost())
+        lines += [f"{count} x {reason}" for reason, count in reasons.most_common(_SHOWN_REASONS)]
+        if len(reasons) > _SHOWN_REASONS:
+            lines.append(f"and {len(reasons) - _SHOWN_REASONS} more reasons; each row has its own")
         lines += [f"note: {remark} ({count} x)" for remark, count in sorted(self.remarks.items())]
         return "\n".join(lines)
 

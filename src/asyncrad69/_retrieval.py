@@ -35,6 +35,7 @@ from ._errors import ConnectionFailed, ExistingFileError, InvalidInstanceError, 
 from ._events import (
     Event,
     InstanceFailed,
+    InstancePresent,
     InstanceVerified,
     RequestFinished,
     RequestStarted,
@@ -152,7 +153,7 @@ class AsyncRetrieval:
         self._keep = keep
         self._references = references
         self._ledger = Ledger(references, options, on_failed=self._failed)
-        self._patience = Patience(options)
+        self._patience = Patience(options.retry, in_flight=1)
         self._pace = Pace(None if options.concurrency == "auto" else options.concurrency)
         self._packaging = options.packaging
         self._started_at: float | None = None
@@ -225,6 +226,7 @@ class AsyncRetrieval:
     def there(self, reference: InstanceReference, path: str, size_bytes: int) -> None:
         """Note, before the start, that an instance is in a file already and need not be asked for."""
         self._ledger.there(reference, path, size_bytes)
+        self._emit(InstancePresent(reference=reference, size_bytes=size_bytes))
 
     def check(self) -> None:
         """Raise what iterating to the end would raise now; nothing if the retrieve is complete."""
@@ -256,6 +258,7 @@ class AsyncRetrieval:
         planned = requests(self._ledger.pending(self._references), self._options)
         self._enqueue(running, planned, wait_s=0.0)
         workers = min(self._pace.most, len(planned))
+        self._patience = Patience(self._options.retry, in_flight=workers)
         tasks.start_soon(self._supervise, running, workers, name="asyncrad69 retrieve")
         return running
 
@@ -299,7 +302,8 @@ class AsyncRetrieval:
         running.turns.total_tokens = self._pace.allowed
         progress = self._ledger.settled > before
         self._open_jobs -= 1
-        if error is not None and self._ends_everything(error, progress=progress):
+        go_on = self._patience.note(error, progress=progress, alone=len(request.references) == 1)
+        if error is not None and self._ends_everything(error, go_on=go_on):
             self._end_with(running, error)
             return
         again = self._ledger.settle(request, error, progress=progress)
@@ -318,8 +322,7 @@ class AsyncRetrieval:
             self._emit(RetryScheduled(references=request.references, wait_s=wait_s))
         self._enqueue(running, again, wait_s=wait_s)
 
-    def _ends_everything(self, error: Rad69Error, *, progress: bool) -> bool:
-        go_on = self._patience.note(error, progress=progress)
+    def _ends_everything(self, error: Rad69Error, *, go_on: bool) -> bool:
         if error.fatal:
             return True
         if go_on:

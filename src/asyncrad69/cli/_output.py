@@ -141,7 +141,7 @@ def _error_dict(error: Rad69Error | None) -> dict[str, Any]:
 # The library's hints name keywords; here they have other names. The longest first.
 _OPTIONS: Final = (
     ("auth=, headers= or a client certificate (ssl_context=)", "--user, --bearer-env, --header or --client-cert"),
-    ("verify=context, an ssl.SSLContext with load_cert_chain(certificate, key)", "--client-cert and --client-key"),
+    ("ssl_context=context, an ssl.SSLContext with load_cert_chain(certificate, key)", "--client-cert and --client-key"),
     ("timeout=Timeout(first_byte_s=..., idle_s=...)", "--timeout-first-byte, --timeout-idle"),
     ("transfer_syntaxes=AS_STORED", "--transfer-syntax as-stored"),
     ("identity='instance' or 'content-id'", "--identity instance or --identity content-id"),

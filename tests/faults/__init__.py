@@ -1,0 +1,1 @@
+"""Nothing lost: what the client does when a source or the network fails, over real sockets."""

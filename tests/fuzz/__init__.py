@@ -1,0 +1,1 @@
+"""Whatever comes in, only declared errors come out."""

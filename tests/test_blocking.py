@@ -1,0 +1,171 @@
+"""Rad69: the same client for code that does not await, and no thread after it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asyncrad69 import AsyncRad69, AsyncRetrieval, IncompleteRetrieveError, InstanceReference, Rad69, Retrieval
+from asyncrad69.testing import SimulatedSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNKNOWN = InstanceReference("1.2.3", "1.2.3.1", "1.2.3.1.1", repository_unique_id="1.2.3.4")
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[SimulatedSource]:
+    """A source with small instances."""
+    with SimulatedSource.demo(slices=1) as source:
+        yield source
+
+
+def loop_threads() -> list[threading.Thread]:
+    """The threads of blocking clients."""
+    return [each for each in threading.enumerate() if each.name == "asyncrad69"]
+
+
+@pytest.mark.parametrize("name", ["__init__", "datasets", "instances", "retrieve", "get_dataset", "download"])
+def test_same_names_and_parameters(name: str) -> None:
+    """Each method takes what its asynchronous twin takes, with the same defaults."""
+    one = inspect.signature(getattr(Rad69, name)).parameters
+    other = inspect.signature(getattr(AsyncRad69, name)).parameters
+    assert [(each.name, each.kind, each.default) for each in one.values()] == [
+        (each.name, each.kind, each.default) for each in other.values()
+    ]
+
+
+def test_a_retrieval_has_what_its_twin_has() -> None:
+    """What a caller may do with a retrieve is there in both."""
+    for name in ("report", "reject"):
+        assert hasattr(Retrieval, name)
+        assert hasattr(AsyncRetrieval, name)
+
+
+def test_all_ways_to_retrieve(source: SimulatedSource) -> None:
+    """Instances, Datasets, a retrieve with its report, one Dataset."""
+    wanted = source.references()[:5]
+    with Rad69(source.url) as rad69:
+        assert {each.reference for each in rad69.instances(wanted)} == set(wanted)
+        assert len(list(rad69.datasets(wanted))) == 5
+        with rad69.retrieve(wanted) as retrieval:
+            assert len(list(retrieval)) == 5
+        assert retrieval.report.complete
+        assert rad69.get_dataset(wanted[0]).SOPInstanceUID == wanted[0].sop_instance_uid
+    assert loop_threads() == []
+    assert repr(rad69).startswith("<Rad69 ")
+
+
+async def _retrieve_in_a_loop(source: SimulatedSource) -> int:
+    with Rad69(source.url) as rad69:
+        return len(list(rad69.datasets(source.references()[:3])))
+
+
+def test_inside_a_running_loop(source: SimulatedSource) -> None:
+    """As in a notebook: a loop that runs already is no obstacle."""
+    assert asyncio.run(_retrieve_in_a_loop(source)) == 3
+
+
+def test_leaving_early(source: SimulatedSource) -> None:
+    """A break and an exception of the caller's own leave a client that works."""
+    with Rad69(source.url) as rad69:
+        for _ in rad69.instances(source.references()):
+            break
+        with pytest.raises(KeyError):  # noqa: PT012 - the loop is what is left
+            for _ in rad69.instances(source.references()):
+                raise KeyError
+        assert len(list(rad69.instances(source.references()[:3]))) == 3
+    assert loop_threads() == []
+
+
+def test_failures_are_the_same(source: SimulatedSource) -> None:
+    """An incomplete retrieve raises at its end, with the report."""
+    with Rad69(source.url) as rad69, pytest.raises(IncompleteRetrieveError, match="0 of 1") as caught:
+        list(rad69.instances(UNKNOWN))
+    assert caught.value.references == (UNKNOWN,)
+
+
+def test_a_client_that_is_not_open_says_so(source: SimulatedSource) -> None:
+    """Before, twice, and after: a RuntimeError that names the way; closing twice is nothing."""
+    rad69 = Rad69(source.url)
+    with pytest.raises(RuntimeError, match=r"with Rad69\(\.\.\.\)"):
+        rad69.get_dataset(UNKNOWN)
+    with rad69:
+        assert rad69.is_open
+        with pytest.raises(RuntimeError, match="open already"):
+            rad69.__enter__()
+        retrieval = rad69.retrieve(source.references())
+    rad69.close()
+    retrieval.close()
+    with pytest.raises(RuntimeError, match=r"with Rad69\(\.\.\.\)"):
+        next(retrieval)
+    assert not rad69.is_open
+
+
+def test_a_forgotten_client_leaves_no_thread(source: SimulatedSource) -> None:
+    """The garbage collector ends it, with a warning."""
+    rad69: Any = Rad69(source.url).__enter__()
+    assert loop_threads()
+    with pytest.warns(ResourceWarning, match="was not closed"):  # noqa: PT031 - the collector warns
+        del rad69
+        gc.collect()
+    assert loop_threads() == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_is_told(source: SimulatedSource) -> None:
+    """The child has the object but not its thread: an error, no hang, and closing it is harmless."""
+    script = f"""
+        import os
+        from asyncrad69 import Rad69
+        with Rad69({source.url!r}, repository_unique_id="1.2.3.4") as rad69:
+            child = os.fork()
+            if not child:
+                try:
+                    rad69.get_dataset(("1.2", "1.3", "1.4"))
+                except RuntimeError as exc:
+                    rad69.close()
+                    os._exit(0 if "before a fork" in str(exc) else 2)
+                os._exit(3)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT as Ctrl-C sends it")
+def test_an_interrupt_ends_all(source: SimulatedSource) -> None:
+    """Ctrl-C inside a retrieve is a KeyboardInterrupt in the caller's code, and the process ends."""
+    script = f"""
+        import threading
+        from asyncrad69 import Rad69
+        references = {[_triple(each) for each in source.references()]!r}
+        try:
+            with Rad69({source.url!r}, repository_unique_id="1.2.3.4") as rad69:
+                for _ in rad69.instances(references):
+                    print("ready", flush=True)
+                    threading.Event().wait()
+        except KeyboardInterrupt:
+            print(threading.active_count(), flush=True)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.read() == "1\n"
+        assert child.wait(60) == 0
+
+
+def _triple(reference: InstanceReference) -> tuple[str, str, str]:
+    return reference.study_instance_uid, reference.series_instance_uid, reference.sop_instance_uid

@@ -1,0 +1,767 @@
+"""The command line: what it asks for, what it says where, and how it exits."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+import asyncrad69
+from asyncrad69 import BytesReceived, InstanceFailed, InstanceReference, InstanceVerified, Rad69Error, RetryScheduled
+from asyncrad69.cli import main
+from asyncrad69.cli._app import app
+from asyncrad69.cli._failures import ExitCode, without_uids
+from asyncrad69.cli._output import Output, in_options
+from asyncrad69.cli._progress import Bar, Lines, Log, Silent, Tally, bar, duration, size
+from asyncrad69.testing import SimulatedSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STUDY, SERIES, INSTANCE = "1.2.826.0.1.1", "1.2.826.0.1.1.2", "1.2.826.0.1.1.2.3"
+UNKNOWN = f"{STUDY}/{SERIES}/{INSTANCE}"
+REPOSITORY = "1.2.3.4"
+SECRET = "correct-horse-battery"
+
+needs_sigint = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT to another process, which is POSIX's")
+
+
+def rad69(*args: object, **kwargs: Any) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], prog_name="rad69", **kwargs)
+
+
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "asyncrad69", *map(str, args)]
+
+
+def path_of(reference: InstanceReference) -> str:
+    return f"{reference.study_instance_uid}/{reference.series_instance_uid}/{reference.sop_instance_uid}"
+
+
+def write_table(path: Path, references: tuple[InstanceReference, ...]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["study uid", "series uid", "instance uid", "repository"])
+        writer.writerows([*path_of(each).split("/"), each.repository_unique_id] for each in references)
+    return path
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[SimulatedSource]:
+    with SimulatedSource.demo(slices=1) as running:
+        yield running
+
+
+@pytest.fixture
+def table(source: SimulatedSource, tmp_path: Path) -> Path:
+    return write_table(tmp_path / "references.csv", source.references())
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own settings decides about a test."""
+    for name in ("RAD69_PASSWORD", "RAD69_KEY_PASSWORD", "RAD69_PROXY", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+# --- a web server that is no source
+
+
+class WebServer:
+    """Answers every POST alike, and keeps the headers it was sent."""
+
+    def __init__(self, status: int, body: bytes = b"<html>no</html>", context: ssl.SSLContext | None = None) -> None:
+        self.headers: list[dict[str, str]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                server.headers.append({name.lower(): value for name, value in self.headers.items()})
+                self.send_response(status)
+                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                """Silent."""
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that refuses the certificate is what some tests are about."""
+
+            def get_request(self) -> tuple[socket.socket, Any]:
+                connection, address = super().get_request()
+                if context is not None:
+                    connection = context.wrap_socket(connection, server_side=True)
+                return connection, address
+
+        self.http = Server(("127.0.0.1", 0), Handler)
+        scheme = "https" if context else "http"
+        self.url = f"{scheme}://localhost:{self.http.server_port}/rad69"
+
+
+@contextmanager
+def web_server(status: int, **kwargs: Any) -> Iterator[WebServer]:
+    server = WebServer(status, **kwargs)
+    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.http.shutdown()
+        thread.join()
+        server.http.server_close()
+
+
+def unused_url() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/rad69"
+
+
+ONE = ("--repository", REPOSITORY, "--reference", UNKNOWN)
+
+
+# --- the group
+
+
+def test_help_says_what_the_commands_say_about_themselves() -> None:
+    """The table that spares ``--help`` from importing the commands agrees with them."""
+    output = rad69("--help").output
+    for name in ("demo", "get", "serve"):
+        assert f"  {name}  " in output
+        assert rad69(name, "--help").output.splitlines()[2].strip() in output
+
+
+def test_help_imports_no_command() -> None:
+    """``rad69 --help`` answers without the modules of the commands."""
+    code = (
+        "import sys\nfrom asyncrad69.cli import main\nsys.argv = ['rad69', '--help']\n"
+        "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert not {"asyncrad69.cli._get", "asyncrad69.cli._progress", "asyncrad69.testing"} & set(done.stderr.split())
+
+
+def test_module_is_the_command() -> None:
+    """``python -m asyncrad69`` is ``rad69``."""
+    done = subprocess.run(command("--version"), capture_output=True, text=True, check=True)
+    assert done.stdout == f"rad69 {asyncrad69.__version__}\n"
+
+
+def test_completion() -> None:
+    """Shells complete commands and options, as the documentation says how to set up."""
+    words = {"_RAD69_COMPLETE": "zsh_complete", "COMP_WORDS": "rad69 get --inst", "COMP_CWORD": "2"}
+    assert "--instances-per-request" in rad69(env=words).stdout
+
+
+@pytest.mark.parametrize("absent", ["click", "rich"])
+def test_missing_extra(absent: str) -> None:
+    """Without the extra there is one line that says how to get it."""
+    code = (
+        f"import sys\nsys.modules[{absent!r}] = None\nsys.argv = ['rad69', 'get', '--help']\n"
+        "from asyncrad69.cli import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == 'rad69 needs click and rich: pip install "asyncrad69[cli]"\n'
+
+
+@pytest.mark.parametrize("name", ["demo", "serve"])
+def test_missing_server_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs the simulated source says which extra has it."""
+    monkeypatch.setattr("asyncrad69.cli._serve.find_spec", lambda _: None)
+    result = rad69(name)
+    assert result.exit_code == 2
+    assert 'pip install "asyncrad69[cli,server]"' in result.stderr
+
+
+# --- get: what is asked for
+
+
+def test_get_writes_the_files_as_they_were_sent(source: SimulatedSource, table: Path, tmp_path: Path) -> None:
+    """Every instance is in its file, byte for byte, and a second run finds them there."""
+    for requests in (15, 0):
+        before = len(source.requests)
+        result = rad69("get", source.url, "--table", table, "-o", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+        assert "82 of 82 instances" in result.stdout
+        assert len(source.requests) - before == requests
+    for reference in source.references():
+        file = tmp_path / "out" / f"{path_of(reference)}.dcm"
+        assert file.read_bytes() == source.data(reference.sop_instance_uid)
+
+
+def test_get_by_reference_and_template(source: SimulatedSource, tmp_path: Path) -> None:
+    """An instance named on the command line goes where the template says."""
+    first = source.references()[0]
+    target = tmp_path / "{SOPInstanceUID}.dcm"
+    result = rad69("get", source.url, "--repository", REPOSITORY, "--reference", path_of(first), "-o", target)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / f"{first.sop_instance_uid}.dcm").read_bytes() == source.data(first.sop_instance_uid)
+
+
+def test_get_by_kos(source: SimulatedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a manifest lists is asked for, together with the rest of the command line."""
+    first, second = source.references()[:2]
+    monkeypatch.setattr("asyncrad69.cli._get.references_from_kos", lambda _: (first,))
+    kos = tmp_path / "manifest.dcm"
+    kos.touch()
+    more = ("--repository", REPOSITORY, "--reference", path_of(second))
+    result = rad69("get", source.url, "--kos", kos, *more, "-o", tmp_path / "out", "--json")
+    assert [row["sop_instance_uid"] for row in json.loads(result.stdout)["rows"]] == [
+        first.sop_instance_uid,
+        second.sop_instance_uid,
+    ]
+
+
+def test_get_passes_its_options_on(source: SimulatedSource, tmp_path: Path, table: Path) -> None:
+    """Concurrency and request size are the library's, and so are the transfer syntaxes."""
+    before = len(source.requests)
+    options = ("--concurrency", 1, "--instances-per-request", 0, "--transfer-syntax", "uncompressed")
+    result = rad69("get", source.url, "--table", table, "-o", tmp_path / "out", *options, "--timeout-total", 0)
+    assert result.exit_code == 0, result.output
+    [request] = source.requests[before:]
+    assert set(request.transfer_syntaxes) == set(asyncrad69.UNCOMPRESSED)
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        pytest.param((), "Missing argument 'URL'", id="nothing"),
+        pytest.param(("http://127.0.0.1:1/", *ONE), "Missing option '-o'", id="no target"),
+        pytest.param(("http://127.0.0.1:1/", "-o", "out"), "pass --kos, --table or --reference", id="no references"),
+        pytest.param(("ftp://x/", *ONE, "-o", "out"), "url is the RAD-69 endpoint", id="not an http url"),
+        pytest.param(("http://a:b@x/", *ONE, "-o", "out"), "--user", id="credentials in the url"),
+        pytest.param(("http://127.0.0.1:1/", *ONE[2:], "-o", "out"), "pass --repository", id="no repository"),
+        pytest.param(("http://127.0.0.1:1/", *ONE, "-o", "{Patient}"), "{Patient} is not a field", id="template"),
+        pytest.param(("http://127.0.0.1:1/", "--reference", "1.2/3", "-o", "out"), "with / between", id="two UIDs"),
+        pytest.param(("http://127.0.0.1:1/", "--reference", "1/2/x", "-o", "out"), "not a UID", id="no UID"),
+        pytest.param(("http://127.0.0.1:1/", *ONE, "-o", "o", "--repository", "x"), "not a UID", id="repository"),
+        pytest.param(("http://127.0.0.1:1/", "--table", "bad.csv", "-o", "out"), "bad.csv: line 1", id="table"),
+        pytest.param(("http://127.0.0.1:1/", "--kos", "bad.csv", "-o", "out"), "bad.csv: ", id="kos"),
+        pytest.param(("http://127.0.0.1:1/", "--kos", "absent", "-o", "out"), "does not exist", id="no file"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--user", "u"), "set RAD69_PASSWORD", id="no password"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--header", "x"), "'Name: value'", id="header"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--header", "@no"), "No such file", id="header file"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--bearer-env", "NO_X"), "no NO_X", id="no token"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--password-stdin"), "of a --user", id="no user"),
+        pytest.param(("https://x.example/", *ONE, "-o", "o", "--ca-file", "bad.csv"), "PEM", id="ca file"),
+        pytest.param(("https://x.example/", *ONE, "-o", "o", "--client-cert", "bad.csv"), "PEM", id="client cert"),
+        pytest.param(("https://x.example/", *ONE, "-o", "o", "--client-key", "bad.csv"), "--client-cert", id="key"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--timeout-idle", "-1"), "--timeout-idle", id="timeout"),
+        pytest.param(
+            ("http://x.example/", *ONE, "-o", "o", "--header", "Authorization: x"), "--allow-plaintext", id="plaintext"
+        ),
+        pytest.param(
+            ("http://127.0.0.1:1/", *ONE, "-o", "o", "--transfer-syntax", "jpeg"), "not a UID", id="transfer syntax"
+        ),
+    ],
+)
+def test_usage(args: tuple[str, ...], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in the command line is exit code 2, a sentence, no traceback, and no file."""
+    monkeypatch.chdir(tmp_path)
+    Path("bad.csv").write_text("not,what,it should be\n")
+    result = rad69("get", *args)
+    assert result.exit_code == 2, result.output
+    assert complaint in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv"]
+
+
+# --- get: how it ends
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "says"),
+    [
+        pytest.param(401, 4, "--user, --bearer-env", id="unauthorised"),
+        pytest.param(403, 4, "--user, --bearer-env", id="forbidden"),
+        pytest.param(404, 6, "404", id="no such endpoint"),
+        pytest.param(302, 6, "302", id="redirect"),
+        pytest.param(200, 6, "text/html", id="login page"),
+        pytest.param(503, 5, "503", id="busy"),
+    ],
+)
+def test_exit_code_by_status(status: int, code: int, says: str, tmp_path: Path) -> None:
+    """What a web server answers becomes an exit code, and a line or two with what to do."""
+    with web_server(status) as server:
+        result = rad69("get", server.url, *ONE, "-o", tmp_path / "out", "--attempts", 1)
+    assert result.exit_code == code, result.output
+    assert says in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
+    assert not list(tmp_path.rglob("*.dcm"))
+
+
+def test_exit_code_unreachable(tmp_path: Path) -> None:
+    """No connection is exit code 5."""
+    result = rad69("get", unused_url(), *ONE, "-o", tmp_path / "out", "--attempts", 1)
+    assert result.exit_code == 5, result.output
+    assert result.stderr.startswith("rad69: no connection to the source")
+
+
+def test_exit_code_incomplete(source: SimulatedSource, table: Path, tmp_path: Path) -> None:
+    """One instance that the source does not have: everything else is written, exit code 3, and it is counted."""
+    args = ("--table", table, "--reference", UNKNOWN, "--repository", REPOSITORY)
+    result = rad69("get", source.url, *args, "-o", tmp_path / "out")
+    assert result.exit_code == 3, result.output
+    assert "82 of 83 instances" in result.stdout
+    assert "rad69: incomplete: 1 of 83 instances did not come" in result.stderr
+    assert len(list(tmp_path.rglob("*.dcm"))) == 82
+
+
+def test_incomplete_says_what_would_help(source: SimulatedSource, tmp_path: Path) -> None:
+    """Where the reason has a remedy, that is the advice, in the command line's words."""
+    args = ("--reference", path_of(source.references()[0]), "--repository", "1.2.9")
+    result = rad69("get", source.url, *args, "-o", tmp_path / "out")
+    assert result.exit_code == 3, result.output
+    assert "Pass --repository" in result.stderr
+
+
+@pytest.mark.parametrize("in_the_way", ["target", "instance"])
+def test_exit_code_storage(in_the_way: str, source: SimulatedSource, tmp_path: Path) -> None:
+    """What cannot be written is exit code 7; a file with other content stays."""
+    first = source.references()[0]
+    target = tmp_path / "out"
+    file = target if in_the_way == "target" else target / f"{path_of(first)}.dcm"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"mine")
+    args = ("--repository", REPOSITORY, "--reference", path_of(first), "--json")
+    result = rad69("get", source.url, *args, "-o", target)
+    assert result.exit_code == 7, result.output
+    assert file.read_bytes() == b"mine"
+    assert json.loads(result.stdout)["complete"] is False
+    assert first.sop_instance_uid not in result.stderr
+
+
+def test_json_is_alone_on_stdout(source: SimulatedSource, table: Path, tmp_path: Path) -> None:
+    """In a pipe, stdout is the report and stderr is for people."""
+    args = ("get", source.url, "--table", table, "--reference", UNKNOWN, "--repository", REPOSITORY)
+    done = subprocess.run(command(*args, "-o", tmp_path / "out", "--json"), capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert report["instances"] == {"asked": 83, "delivered": 82, "refused": 1, "missing": 0, "ignored": 0}
+    assert report["error"]["class"] == "IncompleteRetrieveError"
+    assert done.stderr.startswith("rad69: incomplete")
+
+
+def test_json_before_there_is_a_report(tmp_path: Path) -> None:
+    """An endpoint that refuses us gives a report of nothing, and its reason."""
+    with web_server(401) as server:
+        report = json.loads(rad69("get", server.url, *ONE, "-o", tmp_path, "--json").stdout)
+    assert (report["complete"], report["error"]["class"]) == (False, "AuthenticationError")
+
+
+def test_quiet(source: SimulatedSource, table: Path, tmp_path: Path) -> None:
+    """``-q`` says nothing where nothing is wrong."""
+    result = rad69("get", source.url, "--table", table, "-o", tmp_path / "out", "-q")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    """``--debug`` shows where an error came from, and changes nothing else."""
+    with web_server(404) as server:
+        result = rad69("get", server.url, *ONE, "-o", tmp_path, "--debug")
+    assert result.exit_code == 6
+    assert "request started" in result.stderr
+    assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_bug_is_not_a_traceback(
+    debug: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody foresaw is a line and exit code 1, without its text; with ``--debug`` it goes through."""
+
+    def broken(**_: object) -> None:
+        raise KeyError(INSTANCE)
+
+    monkeypatch.setattr("asyncrad69.cli._get.retrieve", lambda *_, **__: broken())
+    arguments = ["get", "http://127.0.0.1:1/", *ONE, "-o", "out"]
+    monkeypatch.setattr(sys, "argv", ["rad69", *arguments, *(["--debug"] if debug else [])])
+    with pytest.raises(KeyError if debug else SystemExit) as raised:
+        main()
+    if not debug:
+        assert raised.value.args == (1,)
+        assert capsys.readouterr().err.startswith("rad69: a bug: KeyError\n")
+
+
+@needs_sigint
+def test_interrupted(source: SimulatedSource, tmp_path: Path) -> None:
+    """Ctrl-C ends cleanly with 130, says what there is, and that the same command goes on; which it does."""
+    first, second = source.references()[0], source.references()[-1]
+    target = tmp_path / "out"
+    assert rad69("get", source.url, *by_reference(first), "-o", target).exit_code == 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/rad69"
+        process = subprocess.Popen(
+            command("get", url, *by_reference(first, second), "-o", target, "--json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert [row["state"] for row in json.loads(stdout)["rows"]] == ["delivered", "missing"]
+    assert stderr.splitlines() == [
+        f"rad69: interrupted: 1 of 2 instances are whole in {target}",
+        "  Run the same command again to go on.",
+    ]
+    assert rad69("get", source.url, *by_reference(first, second), "-o", target).exit_code == 0
+
+
+def by_reference(*references: InstanceReference) -> list[str]:
+    named = [part for each in references for part in ("--reference", path_of(each))]
+    return ["--repository", REPOSITORY, *named]
+
+
+# --- credentials
+
+
+@pytest.mark.parametrize(
+    ("args", "given", "header", "value"),
+    [
+        pytest.param(("--user", "u"), {"env": {"RAD69_PASSWORD": SECRET}}, "authorization", "Basic ", id="env"),
+        pytest.param(
+            ("--user", "u", "--password-stdin"), {"input": f"{SECRET}\n"}, "authorization", "Basic ", id="stdin"
+        ),
+        pytest.param(
+            ("--bearer-env", "TOKEN"), {"env": {"TOKEN": SECRET}}, "authorization", f"Bearer {SECRET}", id="bearer"
+        ),
+        pytest.param(("--header", f"X-API-Key: {SECRET}"), {}, "x-api-key", SECRET, id="header"),
+        pytest.param(("--header", "@headers.txt"), {}, "x-api-key", SECRET, id="header file"),
+    ],
+)
+@pytest.mark.parametrize("debug", [False, True])
+def test_credentials_are_sent_and_never_shown(
+    args: tuple[str, ...],
+    given: dict[str, Any],
+    header: str,
+    value: str,
+    debug: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The source gets them; stdout, stderr, the report and a traceback do not have them."""
+    monkeypatch.chdir(tmp_path)
+    Path("headers.txt").write_text(f"X-API-Key: {SECRET}\n\nX-Site: 7\n")
+    more = ("--debug", "--log-identifiers") if debug else ("--json",)
+    with web_server(401) as server:
+        result = rad69("get", server.url, *ONE, "-o", "out", *args, *more, **given)
+        assert server.headers[0][header].startswith(value)
+    assert result.exit_code == 4
+    assert ("Traceback" in result.stderr) is debug
+    assert SECRET not in result.output
+    assert server.headers[0][header].rpartition(" ")[2] not in result.output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(("--header", f"X-API-Key {SECRET}"), id="header without a colon"),
+        pytest.param(("--header", f"X-API-Key: {SECRET}\nX: y"), id="header of two lines"),
+        pytest.param(("--proxy", f"ftp://me:{SECRET}@proxy.example"), id="proxy scheme"),
+        pytest.param(("--proxy", f"http://me:{SECRET}@[proxy"), id="proxy host"),
+        pytest.param(("--proxy", f"http://me:{SECRET}@proxy:port"), id="proxy port"),
+    ],
+)
+def test_what_holds_a_secret_is_not_quoted(args: tuple[str, ...], tmp_path: Path) -> None:
+    """A header or proxy that makes no sense is refused without repeating it."""
+    result = rad69("get", "http://127.0.0.1:1/", *ONE, "-o", tmp_path / "out", *args)
+    assert result.exit_code == 2, result.output
+    assert args[0] in result.stderr
+    assert SECRET not in result.output
+
+
+def test_proxy(tmp_path: Path) -> None:
+    """Requests go to the proxy, and not to the source."""
+    with web_server(407) as proxy:
+        address = proxy.url.removesuffix("/rad69")
+        result = rad69("get", "http://source.invalid/", *ONE, "-o", tmp_path / "out", "--proxy", address)
+    assert result.exit_code == 4, result.output
+    assert proxy.headers[0]["host"] == "source.invalid"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def test_tls(authority: trustme.CA, tmp_path: Path) -> None:
+    """An unknown authority is exit code 5 and names the option; with that and our certificate we get through."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ca_file, certificate = tmp_path / "ca.pem", tmp_path / "client.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    authority.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(certificate)
+    with web_server(404, context=context) as server:
+        args = ("get", server.url, *ONE, "-o", tmp_path / "out", "--attempts", 1)
+        unknown = rad69(*args)
+        known = rad69(*args, "--ca-file", ca_file, "--client-cert", certificate)
+    assert (unknown.exit_code, known.exit_code) == (5, 6), unknown.output + known.output
+    assert "--ca-file" in unknown.stderr
+
+
+# --- logs and progress
+
+
+@pytest.mark.parametrize("identifiers", [False, True])
+def test_json_log(identifiers: bool, source: SimulatedSource, tmp_path: Path) -> None:
+    """A JSON object a line, and UIDs only where they were asked for."""
+    args = ("--log-format", "json", *(("--log-identifiers",) if identifiers else ()))
+    result = rad69("get", source.url, *ONE, "-o", tmp_path, *args)
+    records = [json.loads(line) for line in result.stderr.splitlines()]
+    events = [record["event"] for record in records]
+    assert events[0] == "request started"
+    assert "instance lost" in events
+    assert events[-1].startswith("rad69: incomplete")
+    assert (INSTANCE in result.stderr) is identifiers
+    assert (INSTANCE in result.stdout) is False
+
+
+def test_text_log(source: SimulatedSource, tmp_path: Path) -> None:
+    """The same as text: time, level, event, facts."""
+    result = rad69("get", source.url, *ONE, "-o", tmp_path, "--log-format", "text")
+    first = result.stderr.splitlines()[0]
+    assert re.fullmatch(r"\S+T\S+Z INFO    request started instances=1", first)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("instance 1.2.840.10008.5.1 is cut", "instance <uid> is cut"),
+        ("2.25.123456789.dcm is there", "<uid>.dcm is there"),
+        ("no connection to 127.0.0.1:8069", "no connection to 127.0.0.1:8069"),
+        ("repository 1.2.3.4", "repository 1.2.3.4"),
+    ],
+)
+def test_without_uids(text: str, expected: str) -> None:
+    """What identifies is gone, addresses stay."""
+    assert without_uids(text) == expected
+
+
+def hints() -> Iterator[str]:
+    kinds = [Rad69Error]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind.hint:
+            yield kind.hint
+
+
+@pytest.mark.parametrize("hint", sorted(set(hints())))
+def test_hints_name_options(hint: str) -> None:
+    """The library's hints name keywords; the command line's name options."""
+    assert not re.search(r"\b[a-z_]+=", in_options(hint))
+
+
+REFERENCE = InstanceReference(STUDY, SERIES, INSTANCE)
+ARRIVED = InstanceVerified(reference=REFERENCE, size_bytes=500_000, transfer_syntax_uid="1.2")
+
+
+def tally(seconds: float = 2.0, **kwargs: Any) -> Tally:
+    """Of four instances, one has come after so many seconds and one is lost."""
+    ticks = count(0, seconds)
+    counted = Tally(4, clock=lambda: next(ticks), **kwargs)
+    for event in (
+        BytesReceived(size_bytes=500_000),
+        ARRIVED,
+        InstanceFailed(reference=REFERENCE, error=None),
+        RetryScheduled(references=(REFERENCE,), wait_s=0.0),
+    ):
+        counted.note(event)
+    return counted
+
+
+def test_rate_and_time_left() -> None:
+    """The rate is bytes over time; what is left takes as long as what was settled did, by its share."""
+    assert tally().rate() == 250_000
+    assert tally().maybe_seconds_left() == 2.0
+    assert Tally(4).maybe_seconds_left() is None
+
+
+def test_time_left_by_bytes_where_they_are_known() -> None:
+    """With the size known beforehand, bytes count and not instances."""
+    ticks = count(0, 3.0)
+    counted = Tally(100, 2_000_000, clock=lambda: next(ticks))
+    counted.note(ARRIVED)
+    assert counted.maybe_seconds_left() == 9.0
+
+
+@pytest.mark.parametrize("width", [30, 50, 60, 80, 100, 120, 200])
+def test_bar_is_one_line(width: int) -> None:
+    """The bar fits any terminal, in one line, and counts what is missing before anything else is dropped."""
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(bar(tally(), width))
+    [line] = capture.get().splitlines()
+    assert "1/4 instances" in line
+    assert ("1 missing" in line) is (width >= 48)
+
+
+def test_bar_on_a_terminal() -> None:
+    """It is drawn in place, ends with what has been, and gives the cursor back."""
+    console = Console(file=StringIO(), force_terminal=True, width=80)
+    with Bar(Tally(4), console) as display:
+        display.note(ARRIVED)
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1/4 instances" in drawn.rpartition("\r")[2]
+    assert drawn.index("\x1b[?25l") < drawn.index("\x1b[?25h")
+
+
+@pytest.mark.parametrize(
+    ("settings", "terminal", "kind"),
+    [
+        pytest.param({}, True, Bar, id="terminal"),
+        pytest.param({}, False, Lines, id="pipe"),
+        pytest.param({"quiet": True}, True, Silent, id="quiet"),
+        pytest.param({"log_format": "json"}, True, Log, id="log"),
+        pytest.param({"debug": True}, True, Log, id="debug"),
+    ],
+)
+def test_display(settings: dict[str, Any], terminal: bool, kind: type[Silent], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar for people, lines for a file, records where they were asked for."""
+    monkeypatch.setattr("asyncrad69.cli._output.Console", lambda **_: Console(force_terminal=terminal))
+    monkeypatch.setenv("TERM", "xterm")
+    defaults = {"as_json": False, "quiet": False, "debug": False, "log_format": None, "log_identifiers": False}
+    assert type(Output(**(defaults | settings)).display(Tally(1))) is kind
+
+
+def test_lines_once_a_minute() -> None:
+    """Without a terminal there is a line for each minute in which something happened, and none before."""
+    now, written = [0.0], list[str]()
+    lines = Lines(tally(), written.append, clock=lambda: now[0])
+    for now[0] in (10, 59, 61, 70, 119, 125):
+        lines.note(BytesReceived(size_bytes=1))
+    assert len(written) == 2
+    assert written[0].startswith("1/4 instances, 500.0 kB, ")
+    assert written[0].endswith("1 missing, 1 retried")
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "expected"),
+    [(0, "0 B"), (999, "999 B"), (999.9, "1.0 kB"), (31_638_546, "31.6 MB"), (2e9, "2.0 GB"), (3e15, "3000.0 TB")],
+)
+def test_size(size_bytes: float, expected: str) -> None:
+    """Bytes in the unit that people would choose."""
+    assert size(size_bytes) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.4, "0:00"), (59.6, "1:00"), (3661, "1:01:01"), (187_200, "2 d 4 h")]
+)
+def test_duration(seconds: float, expected: str) -> None:
+    """Time as a clock shows it, and days as days."""
+    assert duration(seconds) == expected
+
+
+# --- serve
+
+
+@contextmanager
+def serving(*args: object) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """``rad69 serve``, and what it says about itself."""
+    arguments = command("serve", "--port", 0, *args)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            lines = [process.stdout.readline() for _ in range(4)]
+            yield process, {name: rest.strip() for name, _, rest in (line.partition(" ") for line in lines)}
+        finally:
+            process.kill()
+
+
+@needs_sigint
+def test_serve_demo_to_get(tmp_path: Path) -> None:
+    """The command that ``rad69 serve`` suggests gets everything it serves, and Ctrl-C stops it."""
+    with serving("--slices", 1, "--table", tmp_path / "references.csv") as (process, says):
+        arguments = says["fetch"].split()[1:-1]
+        result = rad69(*arguments, tmp_path / "out")
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.rglob("*.dcm"))) == 82
+    assert (process.returncode, stderr) == (0, "stopped after 15 requests\n")
+
+
+def test_serve_folder(source: SimulatedSource, tmp_path: Path) -> None:
+    """A folder is served as it is, and without a table one of its instances is suggested."""
+    first = source.references()[0]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(source.data(first.sop_instance_uid))
+    with serving(tmp_path / "in", "--repository", "1.2.9") as (_, says):
+        result = rad69(*says["fetch"].split()[1:-1], tmp_path / "out")
+    assert (says["repository"], result.exit_code) == ("1.2.9", 0), result.output
+    assert f"{path_of(first)}" in says["fetch"]
+
+
+def test_serve_usage(tmp_path: Path) -> None:
+    """An empty folder, a wrong repository and a port that is taken are exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = rad69("serve", "--slices", 0, "--port", listener.getsockname()[1])
+    results = [rad69("serve", tmp_path), rad69("serve", "--slices", 0, "--repository", "x"), taken]
+    assert [result.exit_code for result in results] == [2, 2, 2]
+    assert "Address already in use" in taken.stderr
+
+
+# --- documentation
+
+DOCUMENTATION = Path(__file__).parents[1] / "docs" / "cli.md"
+NAMED_FILES = ("manifest.dcm", "references.csv", "ca.pem", "client.pem")
+
+
+def documented_commands() -> list[str]:
+    """Every ``rad69`` command of the documentation, up to a pipe or a redirection."""
+    if not DOCUMENTATION.exists():
+        return []
+    return re.findall(r"^(rad69 [^|<>\n]+)", DOCUMENTATION.read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.skipif(not DOCUMENTATION.exists(), reason="docs/cli.md is not beside these tests")
+@pytest.mark.parametrize("line", documented_commands())
+def test_documented_commands_parse(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the documentation shows is a command, and its options exist."""
+    monkeypatch.chdir(tmp_path)
+    Path("FOLDER").mkdir()
+    for name in NAMED_FILES:
+        Path(name).touch()
+    _, name, *args = shlex.split(line)
+    with app.make_context("rad69", [name]) as group:
+        command = app.get_command(group, name)
+        assert command is not None
+        with command.make_context(name, args, parent=group) as context:
+            assert context.params
+
+
+@pytest.mark.skipif(not DOCUMENTATION.exists(), reason="docs/cli.md is not beside these tests")
+def test_documented_exit_codes() -> None:
+    """The table of exit codes has all of them, and no other."""
+    documented = re.findall(r"^\| (\d+) \| ", DOCUMENTATION.read_text(), flags=re.MULTILINE)
+    assert [int(code) for code in documented] == sorted(ExitCode)

@@ -1,0 +1,279 @@
+"""The endpoint: every error of httpx has one of ours, and nothing is sent to where it should not go."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from functools import cache
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from asyncrad69 import (
+    AsyncRad69,
+    AuthenticationError,
+    ConnectionFailed,
+    HTTPStatusRefused,
+    InstanceReference,
+    Rad69Error,
+    Retry,
+    SoapFault,
+    TLSError,
+    TransportError,
+    XDSMissingDocumentError,
+)
+from asyncrad69._endpoint import _error_table, _translate
+from replies import answer, error as registry_error, fault_12
+from source import Asked, Scripted, ScriptedSource
+
+REFERENCE = InstanceReference("1.2.3", "1.2.3.1", "1.2.3.1.1", repository_unique_id="1.9")
+SOAP = ("Content-Type: application/soap+xml",)
+ONCE = Retry(attempts=1)
+
+
+def no(asked: Asked) -> Scripted:
+    """A well-formed refusal of the instance."""
+    refusal = answer(
+        status="urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure",
+        errors=[registry_error("XDSMissingDocument", location=REFERENCE.sop_instance_uid)],
+        relates_to=asked.message_id,
+    )
+    return Scripted(headers=SOAP, body=refusal.encode())
+
+
+async def failure(url: str, **options: Any) -> Rad69Error:
+    """What asking for one instance ends with."""
+    async with AsyncRad69(url, retry=ONCE, **options) as rad69:
+        with pytest.raises(Rad69Error) as caught:
+            await rad69.get_dataset(REFERENCE)
+    return caught.value
+
+
+# --- errors --------------------------------------------------------------------------------------------
+
+HTTPX_ERRORS = [
+    cls
+    for _, cls in inspect.getmembers(httpx, inspect.isclass)
+    if issubclass(cls, httpx.HTTPError) and cls is not httpx.HTTPStatusError
+]
+
+
+@pytest.mark.parametrize("cls", HTTPX_ERRORS)
+def test_every_error_of_httpx_is_translated(cls: type[Exception]) -> None:
+    """No class of the installed httpx passes through untranslated, and none tells what a peer wrote."""
+    ours = _translate(cls("secret bytes"), _error_table(httpx))
+    assert isinstance(ours, TransportError)
+    if not issubclass(cls, httpx.NetworkError):
+        assert "secret" not in str(ours)
+
+
+def test_a_bug_is_not_translated() -> None:
+    """What is not the transport's error stays what it is."""
+    assert _translate(KeyError("x"), _error_table(httpx)) is None
+
+
+@pytest.mark.anyio
+async def test_nobody_listens() -> None:
+    """A closed port is ConnectionFailed with what to check."""
+    with ScriptedSource(no) as source:
+        url = source.url
+    error = await failure(url)
+    assert isinstance(error, ConnectionFailed)
+    assert "no connection to the source" in error.message
+    assert error.hint == "Check the host, the port, and the firewall."
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"])
+async def test_redirects_are_refused(status: str) -> None:
+    """Credentials and UIDs do not follow a redirect."""
+    with ScriptedSource(no) as target:
+        redirect = Scripted(status=status, headers=(f"Location: {target.url}",))
+        with ScriptedSource(lambda _: redirect) as source:
+            error = await failure(source.url)
+    assert isinstance(error, HTTPStatusRefused)
+    assert str(error.http_status) == status[:3]
+    assert target.requests == []
+
+
+# --- TLS -----------------------------------------------------------------------------------------------
+
+
+@cache
+def authority() -> trustme.CA:
+    """A certificate authority that nobody trusts yet."""
+    return trustme.CA()
+
+
+def served(*names: str, client_certificate: bool = False) -> ssl.SSLContext:
+    """The server's side, with a certificate for *names*."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert(*names).configure_cert(context)
+    if client_certificate:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority().configure_trust(context)
+    return context
+
+
+def trusting() -> ssl.SSLContext:
+    """Our side, which trusts the authority."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
+@pytest.mark.anyio
+async def test_tls_that_is_right() -> None:
+    """A trusted certificate for this host lets the request through."""
+    with ScriptedSource(no, tls=served("localhost")) as source:
+        assert isinstance(await failure(source.url, ssl_context=trusting()), XDSMissingDocumentError)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("tls", "trust", "message", "hint"),
+    [
+        (lambda: served("localhost"), False, "an authority this Python does not know", "verify='/path/to/ca.pem'"),
+        (lambda: served("elsewhere.example"), True, "for another host", "The URL must use the name"),
+        (lambda: served("localhost", client_certificate=True), True, "requires a client certificate", "ssl_context="),
+        (lambda: None, True, "does not speak TLS on this port", "http://"),
+    ],
+    ids=["unknown authority", "another host", "client certificate", "no TLS"],
+)
+async def test_tls_failures_are_told_apart(tls: Any, trust: bool, message: str, hint: str) -> None:
+    """Each reason for a failed handshake has its own words and its own way out."""
+    with ScriptedSource(no, tls=tls()) as source:
+        url = source.url.replace("http:", "https:")
+        error = await failure(url, ssl_context=trusting() if trust else ssl.create_default_context())
+    assert isinstance(error, TLSError)
+    assert message in error.message
+    assert hint in (error.hint or "")
+
+
+# --- where requests go, and with what ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "error", "message"),
+    [
+        ("ftp://source.example/", {}, ValueError, "http:// or https://"),
+        ("https:///rad69", {}, ValueError, "with a host"),
+        ("https://a:b:c/", {}, ValueError, "not an URL"),
+        ("https://me:pw@source.example/", {}, ValueError, r"pass auth=\(user, password\)"),
+        ("http://source.example/", {"auth": ("me", "pw")}, ValueError, "plain text"),
+        ("http://source.example/", {"headers": {"Authorization": "Bearer pw"}}, ValueError, "plain text"),
+        ("https://source.example/", {"verify": True}, TypeError, "file of CA certificates"),
+        ("https://source.example/", {"verify": "x", "ssl_context": ssl.create_default_context()}, ValueError, "both"),
+        ("https://source.example/", {"http_client": httpx.AsyncClient(), "proxy": "http://p"}, ValueError, "own"),
+    ],
+)
+def test_connections_are_checked(url: str, options: dict[str, Any], error: type[Exception], message: str) -> None:
+    """What would fail, leak or be ignored is refused before anything is sent, without repeating a secret."""
+    with pytest.raises(error, match=message) as caught:
+        AsyncRad69(url, **options)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost/", "http://127.0.0.1/", "http://[::1]/", "https://source.example/"])
+def test_credentials_may_go_to_this_machine_and_over_tls(url: str) -> None:
+    """Loopback and TLS need no permission; elsewhere it has to be given."""
+    AsyncRad69(url, auth=("me", "pw"))
+    assert "pw" not in repr(AsyncRad69("http://source.example/", auth=("me", "pw"), allow_plaintext=True))
+
+
+@pytest.mark.anyio
+async def test_the_environment_s_proxy_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only trust_env=True takes a proxy from the environment."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with ScriptedSource(lambda _: Scripted(status="502 Bad Gateway")) as proxy, ScriptedSource(no) as source:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert isinstance(await failure(source.url), XDSMissingDocumentError)
+        assert proxy.requests == []
+        assert isinstance(await failure(source.url, trust_env=True), HTTPStatusRefused)
+        assert len(proxy.requests) == len(source.requests) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("auth", [("me", "pw"), httpx.BasicAuth("me", "pw")], ids=["tuple", "httpx"])
+async def test_basic_authentication(auth: Any) -> None:
+    """A pair and an httpx auth object send the same header."""
+    with ScriptedSource(no) as source:
+        await failure(source.url, auth=auth)
+    assert source.requests[0].header("Authorization") == "Basic bWU6cHc="
+
+
+@pytest.mark.anyio
+async def test_digest_authentication() -> None:
+    """A challenge is answered with the same request, credentials added."""
+
+    def script(asked: Asked) -> Scripted:
+        if asked.header("Authorization").startswith("Digest "):
+            return no(asked)
+        challenge = 'WWW-Authenticate: Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'
+        return Scripted(status="401 Unauthorized", headers=(challenge,))
+
+    with ScriptedSource(script) as source:
+        assert isinstance(await failure(source.url, auth=httpx.DigestAuth("me", "pw")), XDSMissingDocumentError)
+    first, second = source.requests
+    assert first.body == second.body
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "407 Proxy Authentication Required"])
+async def test_refused_credentials(status: str) -> None:
+    """Who may not ask is told how to say who they are, once."""
+    with ScriptedSource(lambda _: Scripted(status=status)) as source:
+        error = await failure(source.url)
+    assert isinstance(error, AuthenticationError)
+    assert "Pass auth=" in str(error)
+    assert len(source.requests) == 1
+
+
+@pytest.mark.anyio
+async def test_a_borrowed_client_is_neither_closed_nor_changed() -> None:
+    """It sends the requests with its own settings, follows no redirect for us, and stays as it was."""
+    with ScriptedSource(no) as source:
+        async with httpx.AsyncClient(headers={"X-Mine": "1"}, follow_redirects=True) as lent:
+            before = (dict(lent.headers), lent.timeout, lent.auth, lent.follow_redirects)
+            assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
+            assert not lent.is_closed
+            assert (dict(lent.headers), lent.timeout, lent.auth, lent.follow_redirects) == before
+    assert source.requests[0].header("X-Mine") == "1"
+
+
+# --- packaging -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_source_without_mtom_is_asked_in_simple_soap() -> None:
+    """415 for MTOM: the same question once more in simple SOAP, with a MessageID of its own."""
+
+    def script(asked: Asked) -> Scripted:
+        is_mtom = asked.header("Content-Type").startswith("multipart/related")
+        return Scripted(status="415 Unsupported Media Type") if is_mtom else no(asked)
+
+    with ScriptedSource(script) as source:
+        assert isinstance(await failure(source.url), XDSMissingDocumentError)
+    first, second = source.requests
+    assert first.wanted == second.wanted == [REFERENCE.sop_instance_uid]
+    assert first.message_id != second.message_id
+
+
+@pytest.mark.anyio
+async def test_a_source_that_wants_mtom_is_asked_in_it() -> None:
+    """A fault that names MTOM turns simple SOAP into MTOM; any other fault stays one."""
+
+    def script(asked: Asked) -> Scripted:
+        is_mtom = asked.header("Content-Type").startswith("multipart/related")
+        fault = fault_12(reason="this service wants MTOM")
+        return no(asked) if is_mtom else Scripted(status="400 Bad Request", headers=SOAP, body=fault.encode())
+
+    with ScriptedSource(script) as source:
+        assert isinstance(await failure(source.url, packaging="simple"), XDSMissingDocumentError)
+    fault = Scripted(status="400 Bad Request", headers=SOAP, body=fault_12(reason="no").encode())
+    with ScriptedSource(lambda _: fault) as source:
+        assert isinstance(await failure(source.url, packaging="simple"), SoapFault)
+    assert len(source.requests) == 1

@@ -1,0 +1,91 @@
+"""Options: what makes no sense is refused when it is said, and nothing else is."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any
+
+import pytest
+
+from asyncrad69 import AS_STORED, Limits, Options, Retry, Timeout, XDSMissingDocumentError
+from asyncrad69._options import RetrieveOptions
+
+
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Timeout)])
+def test_timeouts_are_positive_or_none(name: str) -> None:
+    """Zero and less are refused by name; None waits for ever."""
+    kwargs: dict[str, Any] = {name: 0}
+    with pytest.raises(ValueError, match=f"{name} is more than 0"):
+        Timeout(**kwargs)
+    kwargs[name] = None
+    assert getattr(Timeout(**kwargs), name) is None
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"attempts": 0}, "attempts is at least 1"),
+        ({"wait_initial_s": -1.0}, "0 <= wait_initial_s"),
+        ({"wait_initial_s": 2.0, "wait_max_s": 1.0}, "wait_initial_s <= wait_max_s"),
+    ],
+)
+def test_retry_is_checked(kwargs: dict[str, Any], message: str) -> None:
+    """Attempts and waits that contradict each other are refused."""
+    with pytest.raises(ValueError, match=message):
+        Retry(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error", "message"),
+    [
+        ({"packaging": "mime"}, ValueError, "packaging is one of 'mtom', 'simple'"),
+        ({"on_failure": "raise"}, ValueError, "on_failure is one of"),
+        ({"identity": "patient"}, ValueError, "identity is one of"),
+        ({"invalid_instances": "keep"}, ValueError, "invalid_instances is one of"),
+        ({"concurrency": 0}, ValueError, "concurrency is at least 1"),
+        ({"concurrency": "many"}, ValueError, "concurrency is at least 1"),
+        ({"instances_per_request": -1}, ValueError, "instances_per_request is None"),
+        ({"spool_bytes": -1}, ValueError, "spool_bytes is a size"),
+        ({"ignore": (KeyError,)}, TypeError, "ignore takes subclasses of Rad69Error"),
+        ({"ignore": ("XDSMissingDocument",)}, TypeError, "ignore takes subclasses of Rad69Error"),
+        ({"transfer_syntaxes": "1.2.840.10008.1.2.1"}, TypeError, "takes a list of UIDs"),
+        ({"transfer_syntaxes": ()}, ValueError, "transfer_syntaxes is empty"),
+        ({"transfer_syntaxes": ("1.2.840.10008.1.2.4.94",)}, ValueError, "JPIP"),
+        ({"transfer_syntaxes": ("explicit",)}, ValueError, "transfer_syntaxes"),
+        ({"repository_unique_id": "here"}, ValueError, "repository"),
+        ({"home_community_id": "1.2.3"}, ValueError, "urn:oid:"),
+    ],
+)
+def test_options_are_checked(kwargs: dict[str, Any], error: type[Exception], message: str) -> None:
+    """Each option that makes no sense is refused with a message that names it."""
+    with pytest.raises(error, match=message):
+        Options(**kwargs)
+    with pytest.raises(error, match=message):
+        Options().override(kwargs)  # type: ignore[arg-type]
+
+
+def test_override_changes_a_copy() -> None:
+    """An override leaves the defaults alone, and none at all is the same object."""
+    defaults = Options(ignore=[XDSMissingDocumentError], concurrency="auto")  # type: ignore[arg-type]
+    assert defaults.ignore == (XDSMissingDocumentError,)
+    assert defaults.override({}) is defaults
+    assert defaults.override({"concurrency": 1}).concurrency == 1
+    assert defaults.concurrency == "auto"
+
+
+def test_transfer_syntaxes_keep_their_order_once() -> None:
+    """What is asked for is a preference list: its order stays, repetitions go."""
+    first, second = AS_STORED[:2]
+    assert Options(transfer_syntaxes=(second, first, second)).transfer_syntaxes == (second, first)
+
+
+def test_parts_follow_what_was_asked() -> None:
+    """The limit of parts grows with the request, unless it is given."""
+    assert Limits().parts(10) == 36
+    assert Limits(max_parts=3).parts(10) == 3
+
+
+def test_keywords_and_options_are_the_same() -> None:
+    """RetrieveOptions, which types the keywords, has every option and no other."""
+    assert list(RetrieveOptions.__annotations__) == list(inspect.signature(Options).parameters)

@@ -1,0 +1,291 @@
+"""`DirectTransport` against servers on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import ssl
+import struct
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import trustme
+
+from asyncrad69._endpoint import _environment_proxy
+from asyncrad69._transport import DirectTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+pytestmark = pytest.mark.anyio
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def serving(
+    answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[None]], context: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
+    """A server that reads one head and its body, answers, and closes; gives its URL."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(await reader.readuntil(b"\r\n\r\n"), writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "localhost", 0, ssl=context, family=socket.AF_INET)
+    async with server:
+        yield f"http{'s' if context else ''}://localhost:{server.sockets[0].getsockname()[1]}/"
+
+
+def sends(*pieces: bytes) -> Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]:
+    """An answer in pieces, each sent on its own."""
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    return answer
+
+
+def client(
+    context: ssl.SSLContext | None = None, proxy: str | None = None, timeout_s: float | None = None
+) -> httpx.AsyncClient:
+    transport = DirectTransport(ssl_context=context or ssl.create_default_context(), proxy=proxy)
+    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=timeout_s)
+
+
+def one_by_one(data: bytes) -> list[bytes]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [OK + b"Content-Length: 5\r\n\r\nhello"],
+        [OK + b"Content-Length: 5\r\n\r\nhelloHTTP/1.1 200 left over"],
+        [CHUNKED + b"2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nT: 1\r\n\r\n"],
+        [OK + b"\r\nhel", b"lo"],
+        [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 5\r\n\r\nhello"],
+        one_by_one(b"HTTP/1.1 103 Early Hints\r\n\r\n" + CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"),
+    ],
+    ids=["sized", "left over", "chunked", "unsized", "100", "byte by byte"],
+)
+async def test_a_body_comes_whole(pieces: list[bytes]) -> None:
+    """Every framing gives the same body, and a second request on the client gets its own answer."""
+    async with serving(sends(*pieces)) as url, client() as http:
+        for _ in range(2):
+            assert (await http.get(url)).content == b"hello"
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize(
+    "wire",
+    [b"", OK, CHUNKED, CHUNKED + b"5\r\nhe", CHUNKED + b"5\r\nhello\r\n", OK + b"Content-Length: 5\r\n\r\nhe"],
+)
+async def test_a_cut_reply_is_an_error(wire: bytes, reset: bool) -> None:
+    """A connection lost anywhere in a delimited reply raises as httpx's own transport does."""
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(wire)
+        await writer.drain()
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    async with serving(answer) as url, client() as http, httpx.AsyncClient(trust_env=False) as stock:
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            await http.get(url)
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            await stock.get(url)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_big_body_over_tls_is_the_same(version: ssl.TLSVersion) -> None:
+    """Eight megabytes in chunks through TLS arrive unchanged."""
+    authority, data = trustme.CA(), bytes(range(251)) * 32_000
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(theirs)
+    authority.configure_trust(ours)
+    theirs.minimum_version = theirs.maximum_version = version
+    chunks = [data[at : at + 8190] for at in range(0, len(data), 8190)]
+    wire = CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    async with serving(sends(wire), theirs) as url, client(ours) as http:
+        received = (await http.get(url)).content
+    assert hashlib.sha256(received).digest() == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize("fault", ["unknown authority", "wrong host"])
+async def test_a_certificate_is_checked(fault: str) -> None:
+    """A server that is not who the URL names is refused before the request is sent."""
+    authority = trustme.CA()
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("other.example" if fault == "wrong host" else "localhost").configure_cert(theirs)
+    if fault == "wrong host":
+        authority.configure_trust(ours)
+    async with serving(sends(OK + b"\r\n"), theirs) as url, client(ours) as http:
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            await http.get(url)
+
+
+async def test_a_proxy_is_sent_the_whole_url() -> None:
+    """Plain http goes to the proxy in absolute form (RFC 9112 3.2.2)."""
+    heads: list[bytes] = []
+
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        heads.append(head)
+        writer.write(OK + b"Content-Length: 0\r\n\r\n")
+
+    async with serving(answer) as url, client(proxy=url) as http:
+        await http.get("http://source.example/rad69")
+    assert heads[0].startswith(b"GET http://source.example/rad69 HTTP/1.1\r\n")
+
+
+async def test_a_silent_server_is_a_read_timeout() -> None:
+    """The read limit ends a wait inside the body."""
+    release = asyncio.Event()
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + b"5\r\nhe")
+        await release.wait()
+
+    async with serving(answer) as url, client(timeout_s=0.1) as http:
+        with pytest.raises(httpx.ReadTimeout):
+            await http.get(url)
+        release.set()
+
+
+@pytest.mark.parametrize("sent", [b"", OK[:9], CHUNKED, CHUNKED + b"5\r\nhe"], ids=["no head", "head", "body", "chunk"])
+async def test_cancelling_drops_the_connection(sent: bytes) -> None:
+    """A request cancelled at any stage leaves no task, and the server sees its connection end."""
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        await writer.drain()
+        asked.set()
+        await gone_at_server(writer)
+        gone.set()
+
+    async with serving(answer) as url, client() as http:
+        request = asyncio.create_task(http.get(url))
+        await asked.wait()
+        before = asyncio.all_tasks() - {request}
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        assert asyncio.all_tasks() <= before
+        async with asyncio.timeout(10):
+            await gone.wait()
+
+
+async def gone_at_server(writer: asyncio.StreamWriter) -> None:
+    """Write until the peer refuses it."""
+    try:
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.001)
+    except ConnectionError:
+        pass
+
+
+async def test_a_slow_consumer_stops_the_source() -> None:
+    """While nobody reads, no more than the buffers' worth is taken; closing then ends the connection."""
+    written, stopped, gone = 0, asyncio.Event(), asyncio.Event()
+    total = 256 << 20
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(OK + b"Content-Length: %d\r\n\r\n" % total)
+        try:
+            while written < total:
+                writer.write(bytes(1 << 16))
+                written += 1 << 16
+                async with asyncio.timeout(0.5):
+                    await writer.drain()
+        except TimeoutError:
+            stopped.set()
+        try:
+            await writer.drain()
+        except ConnectionError:
+            gone.set()
+
+    async with serving(answer) as url, client() as http:
+        async with http.stream("GET", url) as response:
+            assert await anext(response.aiter_raw())
+            async with asyncio.timeout(10):
+                await stopped.wait()
+            assert written < 32 << 20
+        async with asyncio.timeout(10):
+            await gone.wait()
+
+
+async def test_digest_authentication_asks_twice() -> None:
+    """httpx's authentication works over this transport: the challenge is answered on a second connection."""
+    heads: list[bytes] = []
+
+    async def answer(head: bytes, writer: asyncio.StreamWriter) -> None:
+        heads.append(head)
+        challenge = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Digest realm="r", nonce="n", qop="auth"\r\n'
+        writer.write((OK if b"Authorization: Digest" in head else challenge) + b"Content-Length: 0\r\n\r\n")
+
+    async with serving(answer) as url, client() as http:
+        assert (await http.get(url, auth=httpx.DigestAuth("user", "secret"))).status_code == 200
+    assert len(heads) == 2
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_client_certificate(shown: bool) -> None:
+    """A certificate in the ssl_context is shown to a server that requires one, and its absence is an error."""
+    authority = trustme.CA()
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(theirs)
+    authority.configure_trust(theirs)
+    authority.configure_trust(ours)
+    theirs.verify_mode = ssl.CERT_REQUIRED
+    if shown:
+        authority.issue_cert("client.example").configure_cert(ours)
+    async with serving(sends(OK + b"Content-Length: 2\r\n\r\nok"), theirs) as url, client(ours) as http:
+        if shown:
+            assert (await http.get(url)).content == b"ok"
+        else:
+            with pytest.raises(httpx.TransportError):
+                await http.get(url)
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxy"),
+    [
+        ({"https_proxy": "http://proxy.example:3128"}, "http://proxy.example:3128"),
+        ({"https_proxy": "proxy.example:3128"}, "http://proxy.example:3128"),
+        ({"all_proxy": "http://proxy.example:3128"}, "http://proxy.example:3128"),
+        ({"https_proxy": "http://proxy.example:3128", "no_proxy": "source.example"}, None),
+        ({"http_proxy": "http://proxy.example:3128"}, None),
+    ],
+)
+def test_the_environment_names_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], proxy: str | None
+) -> None:
+    """The variables of the URL's scheme, or of all, name the proxy, with or without a scheme; no_proxy wins."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert _environment_proxy(httpx.URL("https://source.example/rad69")) == proxy
