@@ -65,6 +65,7 @@ PURE_ROOMS = [
     f"*/asyncrad69/_{room}.py"
     for room in (
         "content_encoding",
+        "dataset",
         "dicom",
         "errors",
         "events",

@@ -18,7 +18,7 @@ PACKAGE = Path(asyncrad69.__file__).parent
 # From the ground up. A room imports from its own floor or from a lower one.
 FLOORS = [
     {"_version", "_errors", "_references", "_events", "_report", "_transfer_syntaxes"},
-    {"_content_encoding", "_dicom", "_multipart", "_reference_files", "_reply", "_soap"},
+    {"_content_encoding", "_dataset", "_dicom", "_multipart", "_reference_files", "_reply", "_soap"},
     {"_instance", "_ledger", "_options", "_pace", "_plan"},
     {"_content", "_download", "_endpoint", "_exchange", "_files", "_journal", "_retrieval", "_transport"},
     {"_client", "_blocking"},
@@ -42,7 +42,7 @@ DOORS = {
     "httpx": {"_endpoint", "_transport"},
     "httpcore": {"_transport"},
     "multipart": {"_multipart", "__init__"},
-    "pydicom": {"_dicom", "testing"},
+    "pydicom": {"_dataset", "_dicom", "testing"},
     "xmltodict": {"_soap"},
     "uvicorn": {"testing"},
     "click": {"cli"},

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asyncrad69 import (
+    ConnectionFailed,
     ConnectionLost,
     InstanceReference,
     InvalidInstanceError,
@@ -16,6 +19,7 @@ from asyncrad69 import (
     RequestTooLarge,
     Retry,
     ServerBusy,
+    TruncatedResponse,
     XDSBusyError,
     XDSMissingDocumentError,
 )
@@ -131,3 +135,309 @@ def test_patience_ends() -> None:
     assert patience.wait_s(ServerBusy("x", retry_after_s=900.0), progress=False) == Retry().wait_max_s
     assert patience.wait_s(lost, progress=True) == 0.0
     assert 0.0 <= patience.wait_s(lost, progress=False) <= Retry().wait_max_s
+
+
+# --- which instance a document is ----------------------------------------------------------------------
+
+STRANGER = "9.9.9"
+
+
+def facts_of(reference: InstanceReference, **changes: Any) -> Facts:
+    """What the walk through a whole document of *reference* finds."""
+    return replace(
+        Facts(
+            sop_instance_uid=reference.sop_instance_uid,
+            meta_sop_instance_uid=reference.sop_instance_uid,
+            series_instance_uid=reference.series_instance_uid,
+            study_instance_uid=reference.study_instance_uid,
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+        ),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "entry"),
+    [
+        pytest.param(A.sop_instance_uid, facts_of(A), A, id="name and UIDs agree"),
+        pytest.param(None, facts_of(A), A, id="no name"),
+        pytest.param("cid-1@source", facts_of(A), A, id="a name of the source's own"),
+        pytest.param(B.sop_instance_uid, facts_of(A), A, id="the name of another: swapped Content-IDs"),
+        pytest.param(A.sop_instance_uid, facts_of(A, meta_sop_instance_uid=STRANGER), A, id="meta differs"),
+        pytest.param(A.sop_instance_uid, facts_of(A, sop_instance_uid=STRANGER), A, id="only meta and name agree"),
+        pytest.param(None, facts_of(A, sop_instance_uid=""), A, id="only meta names it"),
+        pytest.param(A.sop_instance_uid, Facts(), A, id="no UID of its own"),
+        pytest.param(STRANGER, facts_of(A, sop_instance_uid=STRANGER, meta_sop_instance_uid=STRANGER), None, id="other"),
+        pytest.param(None, Facts(), None, id="nothing at all"),
+    ],
+)
+def test_a_document_is_known_by_its_own_uids(name: str | None, facts: Facts, entry: InstanceReference | None) -> None:
+    """Its own UIDs count; the name it came under only where these bear it out or are not there."""
+    it = ledger(identity="instance")
+    assert it.identify(name, facts) == entry
+    assert it.remarks == ({} if entry else {"an instance came that was not asked for; it was dropped": 1})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what", "refused_by"),
+    [
+        ({"sop_instance_uid": STRANGER, "meta_sop_instance_uid": STRANGER}, "SOP", {"study", "instance"}),
+        ({"series_instance_uid": STRANGER}, "Series", {"study"}),
+        ({"study_instance_uid": STRANGER}, "Study", {"study"}),
+        ({"series_instance_uid": ""}, "Series", {"study"}),
+        ({"study_instance_uid": ""}, "Study", {"study"}),
+        ({"meta_sop_instance_uid": STRANGER}, "", set()),
+    ],
+)
+@pytest.mark.parametrize("identity", ["study", "instance", "content-id"])
+def test_what_must_agree(wrong: dict[str, str], what: str, refused_by: set[str], identity: str) -> None:
+    """Each identity refuses what it promises to, blames the right instance, and says which option would take it."""
+    it = ledger(identity=identity)
+    facts = facts_of(A, **wrong)
+    if identity not in refused_by:
+        assert it.identify(A.sop_instance_uid, facts) == A
+        return
+    with pytest.raises(InvalidInstanceError, match=f"another {what}.* Instance UID than asked for") as caught:
+        it.identify(A.sop_instance_uid, facts)
+    assert caught.value.references == (A,)
+    assert "identity=" in (caught.value.hint or "")
+    assert STRANGER not in caught.value.message
+
+
+def test_content_id_trusts_the_name_alone() -> None:
+    """With "content-id" the name decides, even where the UIDs are another asked instance's."""
+    assert ledger(identity="content-id").identify(B.sop_instance_uid, facts_of(A)) == B
+
+
+@pytest.mark.parametrize("identity", ["study", "instance", "content-id"])
+def test_a_flaw_is_blamed_on_the_instance(identity: str) -> None:
+    """What is cut is refused under every identity; UIDs behind the cut are not expected."""
+    cut = facts_of(A, series_instance_uid="", study_instance_uid="", flaw="ends in the middle")
+    with pytest.raises(InvalidInstanceError, match=r"instance 1\.3\.0 ends in the middle") as caught:
+        ledger(identity=identity).identify(A.sop_instance_uid, cut)
+    assert caught.value.references == (A,)
+
+
+def test_a_copy_is_dropped_also_if_it_is_damaged() -> None:
+    """Once delivered, whatever comes under the name changes nothing."""
+    it = ledger()
+    it.deliver(A, facts_of(A), 5)
+    assert it.identify(A.sop_instance_uid, facts_of(A, flaw="is cut")) is None
+    assert it.identify(A.sop_instance_uid, Facts(flaw="is cut")) is None
+    assert it.remarks == {"an instance came again; it was dropped": 2}
+    assert states(it)[0] == "delivered"
+
+
+# --- columns -------------------------------------------------------------------------------------------
+
+
+def test_a_row_says_what_came() -> None:
+    """Size, transfer syntax, attempts and file of a delivered instance; a syntax not asked for is remarked."""
+    it = ledger(transfer_syntaxes=("1.2.840.10008.1.2.1",))
+    it.ask(ALL)
+    it.ask(Request((A,)))
+    it.deliver(A, facts_of(A), 5)
+    it.written(A, "out/a.dcm")
+    it.deliver(B, facts_of(B, transfer_syntax_uid="1.2.840.10008.1.2"), 7)
+    report = it.report(1.5)
+    first = report.rows[0]
+    assert (first.state, first.error, first.attempts, first.size_bytes) == ("delivered", None, 2, 5)
+    assert (first.transfer_syntax_uid, first.path) == ("1.2.840.10008.1.2.1", "out/a.dcm")
+    assert (report.rows[1].attempts, report.rows[1].path) == (1, None)
+    assert (report.requests, report.seconds) == (2, 1.5)
+    assert report.remarks == {"an instance came in a transfer syntax that was not asked for": 1}
+
+
+def test_what_is_in_its_file_is_delivered_and_not_asked_for() -> None:
+    """It counts as delivered, without an attempt, under its path."""
+    it = ledger()
+    it.there(A, "out/a.dcm", 9)
+    assert it.pending(ALL.references) == (B, C)
+    row = it.report(0.0).rows[0]
+    assert (row.state, row.path, row.size_bytes, row.attempts) == ("delivered", "out/a.dcm", 9, 0)
+    assert it.settled == 1
+
+
+def test_withdrawn_is_missing_with_its_error() -> None:
+    """What the reader could not use is missing, told once, and still settled: it is not asked for again."""
+    failed: Failed = []
+    it = ledger(failed)
+    error = InvalidInstanceError("x", references=(A,))
+    it.deliver(A, facts_of(A), 5)
+    it.withdraw(A, error)
+    assert states(it)[0] == "missing"
+    assert failed == [(A, error)]
+    assert it.pending(ALL.references) == (B, C)
+    assert it.settled == 1
+
+
+def test_promised_and_not_brought() -> None:
+    """A promise without a part leaves an error that becomes the reason, if nothing better comes."""
+    it = ledger()
+    it.deliver(B, facts_of(B), 5)
+    for uid in (A.sop_instance_uid, B.sop_instance_uid, STRANGER):
+        it.absent(uid)
+    assert it.settle(ALL, None, progress=True) == [Request((A, C))]
+    assert it.settle(ALL, None, progress=False) == []
+    errors = [row.error for row in it.report(0.0).rows]
+    assert isinstance(errors[0], TruncatedResponse)
+    assert errors[0].references == (A,)
+    assert errors[1:] == [None, None]
+
+
+def test_a_promise_kept_later_leaves_no_error() -> None:
+    """An instance that was absent, or damaged, and then comes whole is delivered without an error."""
+    it = ledger()
+    it.absent(A.sop_instance_uid)
+    it.flawed(InvalidInstanceError("cut", references=(B,)))
+    for reference in (A, B):
+        it.deliver(reference, facts_of(reference), 5)
+    assert [row.error for row in it.report(0.0).rows[:2]] == [None, None]
+
+
+def test_delivered_with_its_flaw() -> None:
+    """What was let through damaged keeps the error that says so."""
+    it, error = ledger(invalid_instances="deliver"), InvalidInstanceError("cut", references=(A,))
+    it.flawed(error)
+    assert it.flawed(error)
+    it.deliver(A, facts_of(A, flaw="is cut"), 5)
+    row = it.report(0.0).rows[0]
+    assert (row.state, row.error) == ("delivered", error)
+
+
+def test_a_flaw_of_what_is_settled_or_unknown_changes_nothing() -> None:
+    """A damaged document that answers to no pending instance is of no consequence."""
+    it = ledger(retry=Retry(attempts=1))
+    it.deliver(A, facts_of(A), 5)
+    assert not it.flawed(InvalidInstanceError("cut", references=(A,)))
+    assert not it.flawed(InvalidInstanceError("cut"))
+    assert states(it)[0] == "delivered"
+
+
+def test_damaged_with_one_attempt_is_final() -> None:
+    """Without repetitions the first damage is the last."""
+    it = ledger(retry=Retry(attempts=1))
+    it.flawed(InvalidInstanceError("cut", references=(A,)))
+    assert it.pending(ALL.references) == (B, C)
+
+
+def test_a_refusal_does_not_take_back_what_came() -> None:
+    """An error for a delivered instance, in a partial success that contradicts itself, changes nothing."""
+    it = ledger()
+    it.deliver(A, facts_of(A), 5)
+    it.refuse(ALL, [XDSMissingDocumentError("x", location=A.sop_instance_uid)])
+    assert states(it)[0] == "delivered"
+
+
+def test_a_busy_refusal_ends_after_its_attempts() -> None:
+    """A retryable RegistryError is asked again, alone and with others, until the attempts are used up."""
+    it, only = ledger(retry=Retry(attempts=2)), Request((A,))
+    again = []
+    for _ in range(2):
+        it.refuse(only, [XDSBusyError("later", location=A.sop_instance_uid)])
+        again.append(it.settle(only, None, progress=False))
+    assert again == [[only], []]
+    assert states(it)[0] == "refused"
+
+
+def test_giving_up_keeps_what_is_known() -> None:
+    """The rest is missing because of the last error, unless an instance has a reason of its own."""
+    failed: Failed = []
+    it, error = ledger(failed), ConnectionLost("x")
+    it.deliver(A, facts_of(A), 5)
+    it.absent(B.sop_instance_uid)
+    it.give_up(error)
+    it.give_up(error)
+    assert states(it) == ["delivered", "missing", "missing"]
+    assert [reference for reference, _ in failed] == [B, C]
+    assert isinstance(failed[0][1], TruncatedResponse)
+    assert failed[1][1] is error
+    assert it.settle(ALL, error, progress=False) == []
+
+
+def test_asking_for_less() -> None:
+    """A request that is too large is halved down to one instance, whose refusal then is final."""
+    it, error = ledger(), RequestTooLarge("x")
+    assert it.settle(ALL, error, progress=False) == [Request((A, B)), Request((C,))]
+    assert [len(it.settle(Request((C,)), error, progress=False)) for _ in range(3)] == [1, 1, 0]
+    assert states(it)[2] == "refused"
+
+
+def test_ignored_failures_stop_nothing() -> None:
+    """An ignored error is in its row, marked, and is no first failure; another one is."""
+    it = ledger(ignore=(XDSMissingDocumentError,))
+    missing, damaged = XDSMissingDocumentError("x", location=A.sop_instance_uid), ConnectionLost("y")
+    it.refuse(ALL, [missing])
+    assert it.first_failure() is None
+    assert [row.ignored for row in it.report(0.0).rows] == [True, False, False]
+    it.give_up(damaged)
+    assert it.first_failure() is damaged
+
+
+# --- series --------------------------------------------------------------------------------------------
+
+
+def test_a_series_finishes_once_with_its_counts() -> None:
+    """When nothing of it is pending any more; what was put back is."""
+    other = InstanceReference("1.1", "1.4", "1.5", repository_unique_id="1.9")
+    it = Ledger([A, B, other], Options(), on_failed=lambda *_: None)
+    it.deliver(A, facts_of(A), 5)
+    assert list(it.finished_series()) == []
+    it.deliver(other, facts_of(other), 5)
+    assert [each.series_instance_uid for each in it.finished_series()] == ["1.4"]
+    it.put_back(A)
+    it.refuse(Request((B,)), [XDSMissingDocumentError("x", location=B.sop_instance_uid)])
+    assert list(it.finished_series()) == []
+    it.deliver(A, facts_of(A), 5)
+    (finished,) = it.finished_series()
+    assert (finished.study_instance_uid, finished.series_instance_uid) == ("1.1", "1.2")
+    assert (finished.delivered, finished.failed) == (1, 1)
+    assert list(it.finished_series()) == []
+
+
+# --- patience ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "ever", "alone", "rounds"),
+    [
+        pytest.param(ConnectionFailed("x"), False, True, 6, id="nobody there: attempts for each in flight"),
+        pytest.param(ConnectionFailed("x"), True, True, 6, id="gone again: as many"),
+        pytest.param(ConnectionLost("x"), False, True, 12, id="never brought anything: twice as many"),
+        pytest.param(ConnectionLost("x"), True, True, 30, id="brought something once: many more"),
+        pytest.param(RequestTooLarge("x"), False, True, 12, id="too large for one alone"),
+    ],
+)
+def test_how_long_a_barren_source_is_asked(error: Rad69Error, ever: bool, alone: bool, rounds: int) -> None:
+    """Exchanges in a row without anything are counted, over all that are in flight."""
+    patience = Patience(Retry(), in_flight=2)
+    patience.note(None, progress=ever)
+    went_on = [patience.note(error, progress=False, alone=alone) for _ in range(rounds)]
+    assert went_on == [True] * (rounds - 1) + [False]
+
+
+def test_patience_begins_anew_with_each_answer() -> None:
+    """Progress, or a good answer, forgives what was before; asking for less counts only when alone."""
+    lost, large = ConnectionLost("x"), RequestTooLarge("x")
+    for answer in ({"error": lost, "progress": True}, {"error": None, "progress": False}):
+        patience = Patience(Retry(attempts=2), in_flight=1)
+        for _ in range(3):
+            assert patience.note(lost, progress=False)
+        patience.note(**answer)  # type: ignore[arg-type]
+        assert patience.note(lost, progress=False)
+    patience = Patience(Retry(), in_flight=1)
+    assert all(patience.note(large, progress=False, alone=False) for _ in range(100))
+    assert all(Patience(Retry(attempts=1), in_flight=1).note(lost, progress=False) for _ in range(100))
+
+
+def test_waits_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest wait doubles with each barren round, and a request made smaller waits for nothing."""
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    patience, lost, waits = Patience(Retry(wait_initial_s=1.0, wait_max_s=10.0), in_flight=1), ConnectionLost("x"), []
+    for _ in range(6):
+        waits.append(patience.wait_s(lost, progress=False))
+        patience.note(lost, progress=False)
+    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert patience.wait_s(RequestTooLarge("x"), progress=False) == 0.0
+    assert patience.wait_s(None, progress=False) == 0.0
+    assert patience.wait_s(ServerBusy("x", retry_after_s=0.0), progress=False) == 0.1

@@ -3,7 +3,7 @@ Document bytes in: is it DICOM, is it whole, which instance is it; and the Datas
 
 pydicom reads a file that was cut anywhere without a complaint, so "whole" is found out here, by walking the
 elements' headers from end to end (PS3.5 7, PS3.10 7.1). Values are not decoded on the way.
-The only room that knows pydicom.
+With `_dataset` the only room that knows pydicom.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 
+from ._dataset import maybe_dataset
 from ._errors import InvalidInstanceError, InvalidReferenceError
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def read_dataset(data: bytes, *, force: bool = False) -> Dataset:
         InvalidInstanceError: pydicom cannot read it.
     """
     try:
-        dataset = dcmread(BytesIO(data), force=force)
+        dataset = maybe_dataset(data)
+        if dataset is None:
+            dataset = dcmread(BytesIO(data), force=force)
     # pydicom answers damaged values with errors of many kinds; this is the seam where they become ours.
     except Exception as exc:  # noqa: BLE001 - see above
         raise InvalidInstanceError(f"pydicom cannot read the instance: {type(exc).__name__}") from None

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
 from anyio import (
     CancelScope,
@@ -350,7 +350,7 @@ class AsyncRetrieval:
         try:
             await self._ask(running, wanted, message_id, answer)
         except Rad69Error as exc:
-            error = exc
+            error = _without_frames(exc)
             error.references = error.references or self._ledger.pending(wanted.references)
         self._enter(wanted, answer, error)
         self._pace.answered(size_bytes=answer.received_bytes, now_s=current_time(), error=error)
@@ -405,7 +405,7 @@ class AsyncRetrieval:
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)
         except InvalidInstanceError as exc:
-            if not self._ledger.flawed(exc):
+            if not self._ledger.flawed(_without_frames(exc)):
                 return
             error, reference = exc, exc.references[0]
         if reference is not None:
@@ -459,3 +459,15 @@ async def _examined(document: Document) -> Facts:
 def _walked(content: Content) -> Facts:
     with content.view() as view:
         return examine(view)
+
+
+E = TypeVar("E", bound=Rad69Error)
+
+
+def _without_frames(error: E) -> E:
+    """A report keeps errors for as long as it lives, and their frames would keep buffers and halves of instances."""
+    chain: list[BaseException] = [error]
+    for each in chain:
+        each.__traceback__ = None
+        chain += [cause for cause in (each.__cause__, each.__context__) if cause is not None and cause not in chain]
+    return error

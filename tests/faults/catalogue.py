@@ -90,7 +90,7 @@ class Fault:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-SHORT = {"timeout": Timeout(first_byte_s=0.25, idle_s=0.25)}
+SHORT = {"timeout": Timeout(first_byte_s=0.4, idle_s=0.4)}
 
 
 def _third(exchange: Exchange) -> str:

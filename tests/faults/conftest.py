@@ -15,8 +15,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if FIGURES["retrieves"]:
         terminalreporter.write_line(
             f"faults: {FIGURES['retrieves']:,} retrieves checked, {FIGURES['instances']:,} of {FIGURES['asked']:,} "
-            f"instances delivered, all others reported; {FIGURES['wrong']} retrieves with a silent loss, a duplicate "
-            "or wrong bytes"
+            f"instances delivered, all others reported; {FIGURES['wrong']} retrieves broke a promise (a silent loss, a "
+            "duplicate, wrong bytes, too little delivered)"
         )
     for line in SUMMARIES:
         terminalreporter.write_line(line)

@@ -1,0 +1,185 @@
+"""The quick reader gives what pydicom's gives, or leaves the file to it."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+)
+
+from asyncrad69._dataset import maybe_dataset
+
+DATA = Path(pydicom.__file__).parent / "data"
+FILES = sorted(path for path in DATA.rglob("*") if path.is_file() and path.read_bytes()[128:132] == b"DICM")
+
+# Left to pydicom: big endian, deflated, without a transfer syntax, cut, or with a VR that is none.
+LEFT = {
+    "DICOMDIR-bigEnd",
+    "ExplVR_BigEnd.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_expb.dcm",
+    "MR_truncated.dcm",
+    "SC_rgb_jpeg.dcm",
+    "SC_rgb_small_odd_big_endian.dcm",
+    "UN_sequence.dcm",
+    "image_dfl.dcm",
+    "liver_expb_1frame.dcm",
+    "meta_missing_tsyntax.dcm",
+    "nested_priv_SQ.dcm",
+    "rtdose_expb.dcm",
+    "rtdose_expb_1frame.dcm",
+    "rtplan_truncated.dcm",
+}
+
+
+def properties(dataset: FileDataset) -> dict[str, Any]:
+    """What a Dataset knows beside its elements."""
+    names = ("preamble", "filename", "timestamp", "fileobj_type", "is_implicit_VR", "is_little_endian", "buffer")
+    encodings = ("original_encoding", "original_character_set", "_character_set", "_parent_encoding", "_read_charset")
+    return {name: getattr(dataset, name) for name in (*names, *encodings)}
+
+
+def written(dataset: FileDataset) -> bytes:
+    """The Dataset as a file again."""
+    file = BytesIO()
+    dataset.save_as(file, enforce_file_format=False)
+    return file.getvalue()
+
+
+def check(data: bytes) -> bool:
+    """Compare the two readers; whether the quick one took the file."""
+    quick = maybe_dataset(data)
+    if quick is None:
+        return False
+    slow = dcmread(BytesIO(data))
+    slow.buffer = None
+    with warnings.catch_warnings(action="ignore"):
+        assert list(quick) == list(slow)
+        assert properties(quick) == properties(slow)
+        assert quick.file_meta == slow.file_meta
+        for tag, element in slow.items():
+            if isinstance(element, RawDataElement):  # pydicom has decoded some by now
+                assert quick.get_item(tag) == element
+        assert quick == slow
+        assert written(quick) == written(slow)
+    return True
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.filterwarnings("ignore")
+def test_as_pydicom_reads_it(path: Path) -> None:
+    """All of pydicom's files: elements, their order, encodings, file meta information, and what is written again."""
+    assert check(path.read_bytes()) == (path.name not in LEFT)
+
+
+def file(transfer_syntax: UID, **elements: Any) -> bytes:
+    """A small file."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = transfer_syntax
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3"
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    out = BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def item(**elements: Any) -> Dataset:
+    """A sequence's item."""
+    dataset = Dataset()
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+@pytest.mark.parametrize("transfer_syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("undefined", [False, True])
+def test_sequences_and_character_sets(transfer_syntax: UID, undefined: bool) -> None:
+    """Sequences of defined and of undefined length, with names in the character set of the file and of an item."""
+    inner = item(SpecificCharacterSet="ISO_IR 192", PatientName="王^小東")
+    dataset = dcmread(
+        BytesIO(
+            file(
+                transfer_syntax,
+                SpecificCharacterSet="ISO_IR 100",
+                PatientName="Äneas^Rüdiger",
+                PatientComments="",
+                ReferencedStudySequence=[item(PatientName="Buc^Jérôme"), inner],
+                RequestAttributesSequence=[],
+            )
+        )
+    )
+    dataset["ReferencedStudySequence"].is_undefined_length = undefined
+    dataset.ReferencedStudySequence[0].is_undefined_length_sequence_item = undefined
+    data = written(dataset)
+    assert check(data)
+    quick = maybe_dataset(data)
+    assert quick is not None
+    assert [str(each.PatientName) for each in quick.ReferencedStudySequence] == ["Buc^Jérôme", "王^小東"]
+
+
+def test_encapsulated_pixel_data() -> None:
+    """Fragments stay as they are, with what looks like a delimiter inside."""
+    dataset = dcmread(BytesIO(file(ExplicitVRLittleEndian)))
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.PixelData = encapsulate([b"\xfe\xff\xdd\xe0" * 4, b"abcd"])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    assert check(written(dataset))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(bytes(200), id="no DICM"),
+        pytest.param(bytes(128) + b"DICM", id="nothing after DICM"),
+        pytest.param(file(ExplicitVRBigEndian), id="big endian"),
+        pytest.param(file(DeflatedExplicitVRLittleEndian), id="deflated"),
+        pytest.param(file(ExplicitVRLittleEndian)[:-1], id="cut in a value"),
+        pytest.param(file(ExplicitVRLittleEndian) + b"\0", id="a byte too many"),
+        pytest.param(file(ImplicitVRLittleEndian)[:-1], id="cut in a value, implicit"),
+        pytest.param(file(ImplicitVRLittleEndian) + b"\x09\x00\x01\x00\xff\xff\xff\xff", id="private, undefined"),
+        pytest.param(file(ExplicitVRLittleEndian) + b"\x09\x00\x01\x00ZZ\x00\x00", id="unknown VR"),
+        pytest.param(file(ExplicitVRLittleEndian) + b"\x09\x00\x01\x00UN\0\0\xff\xff\xff\xff", id="UN, undefined"),
+    ],
+)
+def test_the_unusual_is_left_to_pydicom(data: bytes) -> None:
+    """Whatever takes a guess, a warning or another encoding."""
+    assert maybe_dataset(data) is None
+
+
+def test_private_transfer_syntaxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was registered with pydicom has the encoding it was registered with; another is explicit to both."""
+    data = file(ExplicitVRLittleEndian).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0")
+    assert check(data)
+    monkeypatch.setattr("asyncrad69._dataset.PrivateTransferSyntaxes", [UID("1.2.840.113619.5.2")])
+    assert maybe_dataset(data) is None
+
+
+def test_implicit_where_explicit_was_said() -> None:
+    """A transfer syntax that does not fit the data is pydicom's to sort out, either way round."""
+    explicit, implicit = file(ExplicitVRLittleEndian), file(ImplicitVRLittleEndian)
+    one, other = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0"
+    body = explicit[explicit.index(b"\x08\x00\x16\x00") :], implicit[implicit.index(b"\x08\x00\x16\x00") :]
+    heads = explicit[: -len(body[0])], implicit[: -len(body[1])]
+    assert one in heads[0]
+    assert other in heads[1]
+    assert maybe_dataset(heads[0] + body[1]) is None
+    assert maybe_dataset(heads[1] + body[0]) is None
