@@ -1,4 +1,4 @@
-"""What holds for every test: nothing goes out to the network, and no thread of ours stays behind."""
+"""What holds for every test: nothing goes out to the network, blocks an event loop, or stays behind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
+from blockbuster import blockbuster_ctx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +32,17 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _nothing_blocks() -> Iterator[None]:
+    """A call of ours that blocks an asyncio event loop raises. The simulated source and the commands may block theirs."""
+    with blockbuster_ctx("asyncrad69", excluded_modules=["asyncrad69.testing", "asyncrad69.cli"]) as guard:
+        # A finalizer runs where the garbage collector does; it closes one file.
+        guard.functions["os.unlink"].can_block_in("asyncrad69/_content.py", "_dispose")
+        # To block, also inside a running loop, is what the blocking client is for.
+        guard.functions["threading.Lock.acquire"].can_block_in("asyncrad69/_blocking.py", {"__init__", "call", "stop"})
+        yield
+
+
+@pytest.fixture(autouse=True)
 def _no_thread_stays() -> Iterator[None]:
     """A client's thread ends with its client."""
     before = set(threading.enumerate())
@@ -42,3 +55,17 @@ def _no_thread_stays() -> Iterator[None]:
             break
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _no_task_stays(request: pytest.FixtureRequest) -> None:
+    """A client's tasks end with their client."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("_tasks_of_the_loop")
+
+
+@pytest.fixture
+async def _tasks_of_the_loop(anyio_backend: Any) -> AsyncIterator[None]:
+    yield
+    left = [task.name for task in anyio.get_running_tasks() if (task.name or "").startswith("asyncrad69")]
+    assert not left, f"left behind: {left}"

@@ -146,7 +146,7 @@ def test_a_forked_child_is_told(source: SimulatedSource) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT as Ctrl-C sends it")
 def test_an_interrupt_ends_all(source: SimulatedSource) -> None:
-    """Ctrl-C inside a retrieve is a KeyboardInterrupt in the caller's code, and the process ends."""
+    """Rule 6: Ctrl-C inside a retrieve is a KeyboardInterrupt in the caller's code, and the process ends."""
     script = f"""
         import threading
         from asyncrad69 import Rad69

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,16 @@ from asyncrad69 import (
     IncompleteRetrieveError,
     InstanceReference,
     NotARad69Response,
+    Rad69Error,
     RequestStarted,
     RetrieveFinished,
     Retry,
     SeriesFinished,
     SoapError,
+    Timeout,
     XDSMissingDocumentError,
 )
+from asyncrad69._ledger import Ledger
 from asyncrad69.testing import SimulatedSource
 from replies import EBRS_STATUS, answer
 from source import Asked, Scripted, ScriptedSource
@@ -248,3 +252,103 @@ async def test_closing_the_client_ends_a_retrieve_with_an_error(source: Simulate
         async for _ in retrieval:
             pass
     assert not retrieval.report.complete
+
+
+# --- the rules of lifetime, each with its number in the architecture -----------------------------------
+
+
+async def test_rule_2_no_groups_for_ordinary_failures() -> None:
+    """Rule 2: many exchanges that fail at once are one error of ours in the caller's hands, not an ExceptionGroup."""
+    wanted = [replace(UNKNOWN, sop_instance_uid=f"1.2.3.1.{number}") for number in range(8)]
+    with ScriptedSource(lambda _: None) as source:
+        async with AsyncRad69(source.url, concurrency=8, instances_per_request=1, retry=Retry(attempts=1)) as rad69:
+            with pytest.raises(Rad69Error):
+                async for _ in rad69.instances(wanted):
+                    pass
+
+
+async def test_rule_2_a_bug_is_a_group(source: SimulatedSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules 2 and 3: a worker that dies of a bug ends the iteration with it, never as if it were complete."""
+
+    def broken(*args: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Ledger, "deliver", broken)
+    async with AsyncRad69(source.url) as rad69:
+        with pytest.raises(ExceptionGroup) as caught:
+            async for _ in rad69.instances(source.references()):
+                pass
+    assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_rule_4_closing_ends_workers_that_wait_to_hand_over(source: SimulatedSource) -> None:
+    """Rule 4: producers are cancelled before their stream is closed, so none dies of it; the client works on."""
+    async with AsyncRad69(source.url, concurrency=8, instances_per_request=1) as rad69:
+        for _ in range(5):
+            async with rad69.retrieve(source.references()) as retrieval:
+                await anext(retrieval)
+                await anyio.wait_all_tasks_blocked()
+            assert [row.state for row in retrieval.report.rows].count("delivered") == 1
+        assert len([each async for each in rad69.instances(source.references()[:1])]) == 1
+
+
+async def test_rule_5_cancellation_passes_through(source: SimulatedSource) -> None:
+    """Rule 5: who cancels while waiting for an instance gets out as cancelled, not with an error of ours."""
+    reached = False
+    with ScriptedSource(lambda _: Scripted(headers=SOAP, length=10)) as silent:
+        async with AsyncRad69(silent.url, retry=Retry(attempts=1)) as rad69:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await rad69.get_dataset(UNKNOWN)
+                reached = True
+    assert scope.cancelled_caught
+    assert not reached
+
+
+async def test_rule_7_a_consumer_may_be_slower_than_its_scope_is_long(source: SimulatedSource) -> None:
+    """Rule 7: no scope of ours is open while the caller has the instance: its own scopes nest as they like."""
+    async with AsyncRad69(source.url, concurrency=1) as rad69:
+        instances = rad69.instances(source.references()[:3])
+        scopes = []
+        async for _ in instances:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await anyio.sleep_forever()
+            scopes.append(scope.cancelled_caught)
+    assert scopes == [True] * 3
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_rule_8_one_number_for_concurrency(concurrency: int) -> None:
+    """Rule 8: as many requests are open at once as were allowed, never more, and none waits for a pool."""
+    wanted = [replace(UNKNOWN, sop_instance_uid=f"1.2.3.1.{number}") for number in range(12)]
+    arrived, lock, open_now, most = threading.Barrier(concurrency), threading.Lock(), 0, 0
+
+    def script(asked: Asked) -> Scripted:
+        nonlocal open_now, most
+        with lock:
+            open_now += 1
+            most = max(most, open_now)
+        arrived.wait(30)  # passes only when so many requests are here together
+        with lock:
+            open_now -= 1
+        return Scripted(headers=SOAP, body=answer(relates_to=asked.message_id).encode())
+
+    with ScriptedSource(script) as source:
+        async with AsyncRad69(source.url, concurrency=concurrency, retry=Retry(attempts=1)) as rad69:
+            retrieval = rad69.retrieve(wanted, instances_per_request=1, on_failure="report")
+            assert [each async for each in retrieval] == []
+    assert most == concurrency
+    assert retrieval.report.requests == len(wanted)
+
+
+async def test_rule_9_a_slow_consumer_trips_no_timeout(source: SimulatedSource) -> None:
+    """Rule 9: the limits are on waits for the source; the caller's own time is not counted."""
+    timeout = Timeout(idle_s=0.5, first_byte_s=5.0, total_s=5.0)
+    wanted = source.references()[:3]
+    async with AsyncRad69(source.url, concurrency=1, instances_per_request=0, timeout=timeout) as rad69:
+        came = 0
+        async for _ in rad69.instances(wanted):
+            came += 1
+            await anyio.sleep(0.6)
+    assert came == len(wanted)

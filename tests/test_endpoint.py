@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import inspect
 import ssl
+from contextlib import suppress
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.abc
 import httpx
 import pytest
 import trustme
@@ -20,13 +24,19 @@ from asyncrad69 import (
     Rad69Error,
     Retry,
     SoapFault,
+    Timeout,
     TLSError,
+    TransferTimeout,
     TransportError,
     XDSMissingDocumentError,
+    _endpoint,
 )
 from asyncrad69._endpoint import _error_table, _translate
 from replies import answer, error as registry_error, fault_12
 from source import Asked, Scripted, ScriptedSource
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
 
 REFERENCE = InstanceReference("1.2.3", "1.2.3.1", "1.2.3.1.1", repository_unique_id="1.9")
 SOAP = ("Content-Type: application/soap+xml",)
@@ -277,3 +287,110 @@ async def test_a_source_that_wants_mtom_is_asked_in_it() -> None:
     with ScriptedSource(lambda _: fault) as source:
         assert isinstance(await failure(source.url, packaging="simple"), SoapFault)
     assert len(source.requests) == 1
+
+
+# --- a file of certificates ----------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", [str, Path])
+async def test_verify_is_a_file_of_authorities(tmp_path: Path, kind: type[str | Path]) -> None:
+    """verify= trusts the authorities in a PEM file, and no other; the host's name is checked all the same."""
+    own, other = tmp_path / "ca.pem", tmp_path / "other.pem"
+    authority().cert_pem.write_to_path(str(own))
+    trustme.CA().cert_pem.write_to_path(str(other))
+    with ScriptedSource(no, tls=served("localhost")) as source:
+        assert isinstance(await failure(source.url, verify=kind(own)), XDSMissingDocumentError)
+        assert isinstance(await failure(source.url, verify=kind(other)), TLSError)
+    with ScriptedSource(no, tls=served("elsewhere.example")) as source:
+        assert isinstance(await failure(source.url, verify=kind(own)), TLSError)
+
+
+@pytest.mark.anyio
+async def test_verify_names_a_file_that_is_there(tmp_path: Path) -> None:
+    """A path that is wrong is the caller's mistake, said when the client is opened."""
+    with pytest.raises(FileNotFoundError):
+        await AsyncRad69("https://localhost/", verify=tmp_path / "nowhere.pem").__aenter__()
+
+
+# --- how long to wait ----------------------------------------------------------------------------------
+
+
+class SlowSource:
+    """
+    A source that sends a reply's head and pieces when it is told to.
+
+    Attributes:
+        url: Where it is.
+    """
+
+    def __init__(self, *pieces: bytes, pause_s: float) -> None:
+        self._pieces = pieces
+        self._pause_s = pause_s
+        self.url = ""
+
+    async def serve(self, *, task_status: TaskStatus[None]) -> None:
+        """Listen until cancelled."""
+        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+            self.url = f"http://localhost:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
+            task_status.started()
+            await listener.serve(self._answer)
+
+    async def _answer(self, stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            with suppress(anyio.BrokenResourceError):
+                await stream.receive()
+                for piece in self._pieces:
+                    await stream.send(piece)
+                    await anyio.sleep(self._pause_s)
+                await anyio.sleep_forever()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("pieces", "timeout", "phase"),
+    [
+        pytest.param((), Timeout(first_byte_s=0.1), "first byte", id="no head"),
+        pytest.param((HEAD[:30],), Timeout(first_byte_s=0.1), "first byte", id="half a head"),
+        pytest.param((HEAD,), Timeout(idle_s=0.1), "idle", id="no body"),
+        pytest.param((HEAD, b"<"), Timeout(idle_s=0.1, first_byte_s=None), "idle", id="one byte"),
+        pytest.param((), Timeout(total_s=0.1), "total", id="total, before the head"),
+        pytest.param(
+            (HEAD, *[b"<"] * 5000), Timeout(total_s=0.2, min_bytes_per_s=None), "total", id="total, while it drips"
+        ),
+        pytest.param(
+            (HEAD, *[b"<"] * 5000), Timeout(total_s=0.2, idle_s=None, min_bytes_per_s=None), "total", id="total alone"
+        ),
+        pytest.param((HEAD, *[b"<"] * 5000), Timeout(min_bytes_per_s=1e6), "throughput", id="a drip"),
+    ],
+)
+async def test_every_wait_has_its_limit(
+    monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...], timeout: Timeout, phase: str
+) -> None:
+    """The error names the phase whose limit was passed, and what to raise."""
+    monkeypatch.setattr(_endpoint, "_WINDOW_S", 0.1)
+    source = SlowSource(*pieces, pause_s=0.005)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(source.serve)
+        error = await failure(source.url, timeout=timeout)
+        tasks.cancel_scope.cancel()
+    error = error.__cause__ if isinstance(error.__cause__, TransferTimeout) else error
+    assert isinstance(error, TransferTimeout)
+    assert error.phase == phase
+    assert "timeout=Timeout(" in (error.hint or "")
+
+
+@pytest.mark.anyio
+async def test_a_drip_that_is_fast_enough_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above the least throughput each window is counted anew: only the idle limit ends it."""
+    monkeypatch.setattr(_endpoint, "_WINDOW_S", 0.02)
+    source = SlowSource(HEAD, *[b"<" * 100] * 30, pause_s=0.005)
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(source.serve)
+        error = await failure(source.url, timeout=Timeout(min_bytes_per_s=10.0, idle_s=0.5))
+        tasks.cancel_scope.cancel()
+    assert isinstance(error, TransferTimeout)
+    assert error.phase == "idle"

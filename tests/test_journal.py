@@ -6,11 +6,14 @@ import csv
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asyncrad69._journal import FOLDER, Entry, Journal
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 A = Entry(sop_instance_uid="1.1", path="1.1.dcm", size_bytes=1, sha256="aa")
 B = Entry(sop_instance_uid="1.2", path="x/1.2.dcm", size_bytes=2, sha256="bb")
@@ -68,7 +71,9 @@ def test_a_line_torn_anywhere_spoils_itself_only(tmp_path: Path, kept: int) -> N
         assert journal.entries == {A.path: A, B.path: B}
 
 
-@pytest.mark.parametrize("strange", [b"\xff\xfe\n", b"[1]\n", b"null\n", b'{"path": "x"}\n', b"\n", b"\x00" * 512 + b"\n"])
+@pytest.mark.parametrize(
+    "strange", [b"\xff\xfe\n", b"[1]\n", b"null\n", b'{"path": "x"}\n', b"\n", b"\x00" * 512 + b"\n"]
+)
 def test_lines_that_are_no_entries_are_passed_over(tmp_path: Path, strange: bytes) -> None:
     """Nothing in the file can keep a download from going on."""
     lines(tmp_path).parent.mkdir()

@@ -131,7 +131,7 @@ def test_patience_ends() -> None:
     """A source that never brought anything is asked only so often; Retry-After is kept to, up to the longest wait."""
     patience = Patience(Retry(), in_flight=1)
     lost = ConnectionLost("x")
-    assert [patience.note(lost, progress=False) for _ in range(6)] == [True] * 5 + [False]
+    assert [patience.note(lost, progress=False, size=1) for _ in range(7)] == [True] * 6 + [False]
     assert patience.wait_s(ServerBusy("x", retry_after_s=900.0), progress=False) == Retry().wait_max_s
     assert patience.wait_s(lost, progress=True) == 0.0
     assert 0.0 <= patience.wait_s(lost, progress=False) <= Retry().wait_max_s
@@ -167,7 +167,9 @@ def facts_of(reference: InstanceReference, **changes: Any) -> Facts:
         pytest.param(A.sop_instance_uid, facts_of(A, sop_instance_uid=STRANGER), A, id="only meta and name agree"),
         pytest.param(None, facts_of(A, sop_instance_uid=""), A, id="only meta names it"),
         pytest.param(A.sop_instance_uid, Facts(), A, id="no UID of its own"),
-        pytest.param(STRANGER, facts_of(A, sop_instance_uid=STRANGER, meta_sop_instance_uid=STRANGER), None, id="other"),
+        pytest.param(
+            STRANGER, facts_of(A, sop_instance_uid=STRANGER, meta_sop_instance_uid=STRANGER), None, id="other"
+        ),
         pytest.param(None, Facts(), None, id="nothing at all"),
     ],
 )
@@ -399,20 +401,20 @@ def test_a_series_finishes_once_with_its_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "ever", "alone", "rounds"),
+    ("error", "ever", "rounds"),
     [
-        pytest.param(ConnectionFailed("x"), False, True, 6, id="nobody there: attempts for each in flight"),
-        pytest.param(ConnectionFailed("x"), True, True, 6, id="gone again: as many"),
-        pytest.param(ConnectionLost("x"), False, True, 12, id="never brought anything: twice as many"),
-        pytest.param(ConnectionLost("x"), True, True, 30, id="brought something once: many more"),
-        pytest.param(RequestTooLarge("x"), False, True, 12, id="too large for one alone"),
+        pytest.param(ConnectionFailed("x"), False, 6, id="nobody there: attempts for each in flight"),
+        pytest.param(ConnectionFailed("x"), True, 6, id="gone again: as many"),
+        pytest.param(ConnectionLost("x"), False, 13, id="never brought anything: twice as many"),
+        pytest.param(ConnectionLost("x"), True, 31, id="brought something once: many more"),
+        pytest.param(RequestTooLarge("x"), False, 13, id="too large for one alone"),
     ],
 )
-def test_how_long_a_barren_source_is_asked(error: Rad69Error, ever: bool, alone: bool, rounds: int) -> None:
-    """Exchanges in a row without anything are counted, over all that are in flight."""
+def test_how_long_a_barren_source_is_asked(error: Rad69Error, ever: bool, rounds: int) -> None:
+    """Exchanges in a row without anything are counted, over all that are in flight, but for the first."""
     patience = Patience(Retry(), in_flight=2)
-    patience.note(None, progress=ever)
-    went_on = [patience.note(error, progress=False, alone=alone) for _ in range(rounds)]
+    patience.note(None, progress=ever, size=1)
+    went_on = [patience.note(error, progress=False, size=1) for _ in range(rounds)]
     assert went_on == [True] * (rounds - 1) + [False]
 
 
@@ -422,12 +424,12 @@ def test_patience_begins_anew_with_each_answer() -> None:
     for answer in ({"error": lost, "progress": True}, {"error": None, "progress": False}):
         patience = Patience(Retry(attempts=2), in_flight=1)
         for _ in range(3):
-            assert patience.note(lost, progress=False)
-        patience.note(**answer)  # type: ignore[arg-type]
-        assert patience.note(lost, progress=False)
+            assert patience.note(lost, progress=False, size=1)
+        patience.note(**answer, size=1)  # type: ignore[arg-type]
+        assert patience.note(lost, progress=False, size=1)
     patience = Patience(Retry(), in_flight=1)
-    assert all(patience.note(large, progress=False, alone=False) for _ in range(100))
-    assert all(Patience(Retry(attempts=1), in_flight=1).note(lost, progress=False) for _ in range(100))
+    assert all(patience.note(large, progress=False, size=2) for _ in range(100))
+    assert all(Patience(Retry(attempts=1), in_flight=1).note(lost, progress=False, size=1) for _ in range(100))
 
 
 def test_waits_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,8 +438,15 @@ def test_waits_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     patience, lost, waits = Patience(Retry(wait_initial_s=1.0, wait_max_s=10.0), in_flight=1), ConnectionLost("x"), []
     for _ in range(6):
         waits.append(patience.wait_s(lost, progress=False))
-        patience.note(lost, progress=False)
-    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+        patience.note(lost, progress=False, size=1)
+    assert waits == [1.0, 1.0, 2.0, 4.0, 8.0, 10.0]
     assert patience.wait_s(RequestTooLarge("x"), progress=False) == 0.0
     assert patience.wait_s(None, progress=False) == 0.0
     assert patience.wait_s(ServerBusy("x", retry_after_s=0.0), progress=False) == 0.1
+
+
+def test_narrowing_down_is_not_in_vain() -> None:
+    """A request for fewer than any before it does not count: it looks for the one instance that is at fault."""
+    patience, lost = Patience(Retry(attempts=2), in_flight=1), ConnectionLost("x")
+    assert all(patience.note(lost, progress=False, size=size) for size in (64, 32, 16, 8, 4, 2, 1))
+    assert [patience.note(lost, progress=False, size=1) for _ in range(4)] == [True, True, True, False]

@@ -168,6 +168,8 @@ class LimitExceeded(ProtocolError):
         maximum: Its value.
     """
 
+    asks_for_less = True  # one instance may be too large, and the others not
+
     def __init__(self, message: str, *, limit: str = "", maximum: int = 0, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
         self.limit = limit

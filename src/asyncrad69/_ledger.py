@@ -6,6 +6,7 @@ Its rule: an instance leaves *pending* once, into exactly one column, and never 
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -266,7 +267,8 @@ class Ledger:
         - An answer that is whole and leaves an instance out: ask once more.
         - An error that repeating does not change: all that is left is refused, or missing.
         - A retryable one that brought something: ask for the rest.
-        - One that brought nothing: ask for halves. An instance is blamed only when it was asked for alone.
+        - One that brought nothing, or asks for less: ask for halves. An instance is blamed only when it was asked for
+          alone.
         """
         left = [entry for entry in map(self._entry, request.references) if entry.state is None]
         if not left:
@@ -274,14 +276,15 @@ class Ledger:
         once = self._options.retry.attempts == 1
         if error is None:
             left = list(self._after_good_answer(left, give_up=once))
-        elif once or not (error.retryable or error.asks_for_less):
+        elif once or not (error.retryable or (error.asks_for_less and len(left) > 1)):
             for entry in left:
                 self._give_up(entry, "refused" if isinstance(error, ServerError) else "missing", error)
             return []
         if not left:
             return []
         rest = Request(tuple(entry.reference for entry in left))
-        if len(left) > 1 and any(entry.error and entry.error.asks_for_less for entry in left):
+        less = (error, *(entry.error for entry in left))
+        if len(left) > 1 and any(each is not None and each.asks_for_less for each in less):
             return list(rest.halves())
         if progress or error is None or isinstance(error, ConnectionFailed | ServerBusy):
             return [rest]
@@ -389,22 +392,25 @@ class Patience:
         # As many exchanges fail at once as are in flight: a round of them counts like one.
         self._in_flight = max(1, in_flight)
         self._barren = 0
+        self._smallest = math.inf
         self._ever = False
 
-    def note(self, error: Rad69Error | None, *, progress: bool, alone: bool = True) -> bool:
+    def note(self, error: Rad69Error | None, *, progress: bool, size: int) -> bool:
         """
-        Note the end of an exchange; whether to go on at all.
+        Note the end of an exchange for *size* instances; whether to go on at all.
 
         Splitting a request in two could turn a source that is down into thousands of requests. So exchanges in a
         row that bring nothing are counted over the whole retrieve: a few end it where nothing ever came, several
-        times as many where something did and single instances may be at fault. A source that wants to be asked for
-        less is not down: it counts only once an instance was asked for *alone*.
+        times as many where something did. One for fewer instances than any before it does not count: it narrows down
+        which instance is at fault. Nor does a source that asks for less, until an instance was asked for alone.
         """
         self._ever = self._ever or progress
         if progress or error is None:
-            self._barren = 0
-        elif alone or not error.asks_for_less:
-            self._barren += 1
+            self._barren, self._smallest = 0, math.inf
+        elif isinstance(error, ConnectionFailed | ServerBusy) or size >= self._smallest:
+            self._barren += size == 1 or not error.asks_for_less
+        else:
+            self._smallest = size
         return self._retry.attempts == 1 or self._barren < self._limit(error)
 
     def _limit(self, error: Rad69Error | None) -> int:

@@ -9,9 +9,11 @@ iterator. A stream that ends without the workers having said that they are done 
 from __future__ import annotations
 
 import math
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
@@ -115,13 +117,22 @@ class _Running:
         self.finished = Signal()
         # No buffer: an instance waits in the worker that brought it, which reads no further until it is taken.
         self.send, self.receive = create_memory_object_stream[Instance](0)
-        self.jobs_in, self.jobs_out = create_memory_object_stream[_Job](math.inf)
+        # A ticket for each job, so that workers can wait for one, and learn that none will come.
+        self.tickets_in, self.tickets_out = create_memory_object_stream[None](math.inf)
+        self.jobs: deque[_Job] = deque()
         self.turns = CapacityLimiter(allowed)
+
+    def next_job(self, now: float) -> _Job:
+        """The first job whose time has come, else the one whose time comes first."""
+        job = next((each for each in self.jobs if each.not_before <= now), None)
+        job = job or min(self.jobs, key=attrgetter("not_before"))
+        self.jobs.remove(job)
+        return job
 
     def close(self) -> None:
         """The workers are done, or were ended: whoever waits for an instance learns it."""
         self.finished.set()
-        for stream in (self.send, self.receive, self.jobs_in, self.jobs_out):
+        for stream in (self.send, self.receive, self.tickets_in, self.tickets_out):
             stream.close()
 
 
@@ -256,18 +267,21 @@ class AsyncRetrieval:
         running = _Running(allowed=self._pace.allowed)
         self._started_at = monotonic()
         planned = requests(self._ledger.pending(self._references), self._options)
-        self._enqueue(running, planned, wait_s=0.0)
+        for request in planned:
+            running.jobs.append(_Job(request, -math.inf))
+        self._announce(running, len(planned))
         workers = min(self._pace.most, len(planned))
         self._patience = Patience(self._options.retry, in_flight=workers)
         tasks.start_soon(self._supervise, running, workers, name="asyncrad69 retrieve")
         return running
 
-    def _enqueue(self, running: _Running, batch: list[Request], *, wait_s: float) -> None:
-        self._open_jobs += len(batch)
-        for request in batch:
-            running.jobs_in.send_nowait(_Job(request, current_time() + wait_s))
+    def _announce(self, running: _Running, count: int) -> None:
+        """So many jobs more are to be had; at the end, none will be."""
+        self._open_jobs += count
+        for _ in range(count):
+            running.tickets_in.send_nowait(None)
         if not self._open_jobs:
-            running.jobs_in.close()
+            running.tickets_in.close()
 
     async def _supervise(self, running: _Running, workers: int) -> None:
         try:
@@ -279,6 +293,8 @@ class AsyncRetrieval:
             if explanation := self._pace.explain():
                 self._ledger.remarks[explanation] = 1
             self._ended_at = monotonic()
+            # Those that were in their files already, or given up with all the rest.
+            self._emit_finished_series()
             self._emit(RetrieveFinished(report=self.report))
         except Exception as exc:  # noqa: BLE001 - raised by the iterator, in the caller's task
             self._bug = exc
@@ -287,8 +303,9 @@ class AsyncRetrieval:
             running.close()
 
     async def _work(self, running: _Running) -> None:
-        with running.jobs_out.clone() as jobs:
-            async for job in jobs:
+        with running.tickets_out.clone() as tickets:
+            async for _ in tickets:
+                job = running.next_job(current_time())
                 # Again after each wait: meanwhile another answer may have closed the gate for longer.
                 while (not_before := max(job.not_before, self._owner.gate().opens_at)) > current_time():  # noqa: ASYNC110
                     await sleep_until(not_before)
@@ -302,13 +319,12 @@ class AsyncRetrieval:
         running.turns.total_tokens = self._pace.allowed
         progress = self._ledger.settled > before
         self._open_jobs -= 1
-        go_on = self._patience.note(error, progress=progress, alone=len(request.references) == 1)
+        go_on = self._patience.note(error, progress=progress, size=len(request.references))
         if error is not None and self._ends_everything(error, go_on=go_on):
             self._end_with(running, error)
             return
         again = self._ledger.settle(request, error, progress=progress)
-        for event in self._ledger.finished_series():
-            self._emit(event)
+        self._emit_finished_series()
         if self._options.on_failure == "stop" and (failure := self._ledger.first_failure()):
             self._end_with(running, failure)
             return
@@ -320,7 +336,9 @@ class AsyncRetrieval:
             self._owner.gate().close_until(current_time() + wait_s)
         for request in again:
             self._emit(RetryScheduled(references=request.references, wait_s=wait_s))
-        self._enqueue(running, again, wait_s=wait_s)
+        # Depth first: what is at fault is found before everything has been asked for in vain.
+        running.jobs.extendleft(_Job(request, current_time() + wait_s) for request in reversed(again))
+        self._announce(running, len(again))
 
     def _ends_everything(self, error: Rad69Error, *, go_on: bool) -> bool:
         if error.fatal:
@@ -440,6 +458,10 @@ class AsyncRetrieval:
 
     def _failed(self, reference: InstanceReference, error: Rad69Error | None) -> None:
         self._emit(InstanceFailed(reference=reference, error=error))
+
+    def _emit_finished_series(self) -> None:
+        for event in self._ledger.finished_series():
+            self._emit(event)
 
     def _emit(self, event: Event) -> None:
         if self._options.on_event is not None:

@@ -1,0 +1,148 @@
+"""``python -m benchmarks``: measure, print tables, write JSON and a plot."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .cases import FULL, QUICK, SMOKE
+from .measure import missing_need, run_case
+from .report import case_table, goals, goals_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .cases import Case
+    from .report import Results
+
+_PACKAGES: Final = (
+    "asyncrad69", "httpx", "httpcore", "h11", "anyio", "multipart", "pydicom", "dicomtrolley", "requests", "aiohttp",
+    "httpx-aiohttp",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what *arguments* ask for."""
+    given = _parser().parse_args(arguments)
+    if given.micro:
+        _micro(given.json)
+        return
+    cases = _chosen(given)
+    begin = time.perf_counter()
+    results = _measure(cases, given.rounds or (3 if given.quick else 5))
+    reached = goals(cases, results)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    if reached:
+        print(goals_table(reached))
+    print(f"\n{time.perf_counter() - begin:.0f} s in all")
+    if given.json:
+        document = _about() | {
+            "load_average_at_end": load,
+            "skipped": _skipped(cases),
+            "cases": {case.name: asdict(case) | {"title": case.title, "runs": results[case.name]} for case in cases},
+            "goals": [goal.to_json() for goal in reached],
+        }
+        _write(given.json, document)
+    if given.plot:
+        from .plot import plot
+
+        plot(cases, results, given.plot)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast asyncrad69 is.")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="the cases that matter most, in less than 2 minutes")
+    size.add_argument("--smoke", action="store_true", help="one tiny case, to see that everything works")
+    size.add_argument("--micro", action="store_true", help="single functions instead, to find regressions")
+    parser.add_argument("--only", metavar="CASES", help="cases by the beginning of their names, separated by commas")
+    parser.add_argument("--rounds", type=int, help="how often each peer is measured; 5, or 3 with --quick")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a PNG there")
+    return parser
+
+
+def _chosen(given: argparse.Namespace) -> list[Case]:
+    cases = SMOKE if given.smoke else QUICK if given.quick else FULL
+    beginnings = tuple(given.only.split(",")) if given.only else ("",)
+    chosen = [case for case in cases if case.name.startswith(beginnings)]
+    if not chosen:
+        sys.exit(f"no case begins with {given.only}; there are {', '.join(case.name for case in cases)}")
+    return chosen
+
+
+def _measure(cases: Iterable[Case], rounds: int) -> Results:
+    results: Results = {}
+    for peer, need in _skipped(cases).items():
+        print(f"skipped: {peer} ({need} is not installed)\n")
+    for case in cases:
+        results[case.name] = run_case(case, rounds, _say)
+        _say("")
+        print(case_table(case, results[case.name]), end="\n\n", flush=True)
+    return results
+
+
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _skipped(cases: Iterable[Case]) -> dict[str, str]:
+    peers = dict.fromkeys(peer for case in cases for peer in case.peers)
+    return {peer: need for peer in peers if (need := missing_need(peer))}
+
+
+def _micro(path: Path | None) -> None:
+    from .micro import micro, micro_table
+
+    figures = micro()
+    print(micro_table(figures))
+    if path:
+        _write(path, _about() | {"micro": figures})
+
+
+def _about() -> dict[str, Any]:
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": f"{platform.system()} {platform.release()}",
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+        },
+        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
