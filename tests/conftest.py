@@ -33,12 +33,14 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_blocks() -> Iterator[None]:
-    """A call of ours that blocks an asyncio event loop raises. The simulated source and the commands may block theirs."""
+    """A call of ours that blocks an asyncio event loop raises. The simulated source and the commands may."""
     with blockbuster_ctx("asyncrad69", excluded_modules=["asyncrad69.testing", "asyncrad69.cli"]) as guard:
         # A finalizer runs where the garbage collector does; it closes one file.
         guard.functions["os.unlink"].can_block_in("asyncrad69/_content.py", "_dispose")
         # To block, also inside a running loop, is what the blocking client is for.
         guard.functions["threading.Lock.acquire"].can_block_in("asyncrad69/_blocking.py", {"__init__", "call", "stop"})
+        # The measuring of coverage, where it is on.
+        guard.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", "lock_data")
         yield
 
 

@@ -351,7 +351,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml\r\nContent-Length
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("pieces", "timeout", "phase"),
+    ("pieces", "limits", "phase"),
     [
         pytest.param((), Timeout(first_byte_s=0.1), "first byte", id="no head"),
         pytest.param((HEAD[:30],), Timeout(first_byte_s=0.1), "first byte", id="half a head"),
@@ -365,17 +365,23 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml\r\nContent-Length
             (HEAD, *[b"<"] * 5000), Timeout(total_s=0.2, idle_s=None, min_bytes_per_s=None), "total", id="total alone"
         ),
         pytest.param((HEAD, *[b"<"] * 5000), Timeout(min_bytes_per_s=1e6), "throughput", id="a drip"),
+        pytest.param(
+            (HEAD, b"<" * 50000, *[b"<"] * 100),
+            Timeout(min_bytes_per_s=1e4, idle_s=1.0),
+            "throughput",
+            id="a drip after a burst",
+        ),
     ],
 )
 async def test_every_wait_has_its_limit(
-    monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...], timeout: Timeout, phase: str
+    monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...], limits: Timeout, phase: str
 ) -> None:
     """The error names the phase whose limit was passed, and what to raise."""
     monkeypatch.setattr(_endpoint, "_WINDOW_S", 0.1)
     source = SlowSource(*pieces, pause_s=0.005)
     async with anyio.create_task_group() as tasks:
         await tasks.start(source.serve)
-        error = await failure(source.url, timeout=timeout)
+        error = await failure(source.url, timeout=limits)
         tasks.cancel_scope.cancel()
     error = error.__cause__ if isinstance(error.__cause__, TransferTimeout) else error
     assert isinstance(error, TransferTimeout)

@@ -1,4 +1,4 @@
-"""The event stream: what a progress bar, a metric or an audit may rely on, in success, repetition, failure and haste."""
+"""The event stream: what a progress bar, a metric or an audit may rely on, in success, repetition and failure."""
 
 from __future__ import annotations
 

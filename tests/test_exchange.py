@@ -217,7 +217,7 @@ async def test_a_promise_without_a_part(sent: Sent, reference: InstanceReference
 async def test_limits_hold(sent: Sent, reference: InstanceReference, limit: dict[str, int]) -> None:
     """What is larger than a limit is not read to its end."""
     with ScriptedSource(lambda asked: multipart("metro", sent, asked)) as source:
-        error = await asked_for(source.url, reference, limits=Limits(**limit))  # type: ignore[arg-type]
+        error = await asked_for(source.url, reference, limits=Limits(**limit))
     assert isinstance(error, ProtocolError | MultipartError)
 
 

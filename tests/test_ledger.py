@@ -425,7 +425,7 @@ def test_patience_begins_anew_with_each_answer() -> None:
         patience = Patience(Retry(attempts=2), in_flight=1)
         for _ in range(3):
             assert patience.note(lost, progress=False, size=1)
-        patience.note(**answer, size=1)  # type: ignore[arg-type]
+        patience.note(**answer, size=1)
         assert patience.note(lost, progress=False, size=1)
     patience = Patience(Retry(), in_flight=1)
     assert all(patience.note(large, progress=False, size=2) for _ in range(100))

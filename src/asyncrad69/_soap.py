@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import unquote
 from xml.parsers import expat
+from xml.sax.saxutils import escape
 
 import xmltodict
 
@@ -71,7 +72,7 @@ def request_xml(
     body = {
         "@xmlns:iherad": _XDSI,
         "@xmlns:ihe": _XDS,
-        "iherad:StudyRequest": _study_requests(references),
+        "iherad:StudyRequest": _PLACEHOLDER,
         "iherad:TransferSyntaxUIDList": {"iherad:TransferSyntaxUID": list(transfer_syntaxes)},
     }
     envelope = {
@@ -82,34 +83,42 @@ def request_xml(
             "s:Body": {"iherad:RetrieveImagingDocumentSetRequest": body},
         }
     }
-    return str(xmltodict.unparse(envelope)).encode()  # type: ignore[no-untyped-call]
+    text = str(xmltodict.unparse(envelope))  # type: ignore[no-untyped-call]
+    placeholder = f"<iherad:StudyRequest>{_PLACEHOLDER}</iherad:StudyRequest>"
+    return text.replace(placeholder, _study_requests(references)).encode()
 
 
-def _study_requests(references: Iterable[InstanceReference]) -> list[dict[str, Any]]:
-    studies: dict[str, dict[str, list[dict[str, str]]]] = {}
+# The requests are one pattern, hundreds of times over: written by themselves they take a tenth of the time.
+_PLACEHOLDER = "-"
+
+
+def _study_requests(references: Iterable[InstanceReference]) -> str:
+    studies: dict[str, dict[str, list[str]]] = {}
     for reference in references:
         series = studies.setdefault(reference.study_instance_uid, {})
         series.setdefault(reference.series_instance_uid, []).append(_document_request(reference))
-    return [
-        {
-            "@studyInstanceUID": study_uid,
-            "iherad:SeriesRequest": [
-                {"@seriesInstanceUID": series_uid, "ihe:DocumentRequest": documents}
-                for series_uid, documents in series.items()
-            ],
-        }
+    return "".join(
+        f'<iherad:StudyRequest studyInstanceUID="{escape(study_uid)}">{_series_requests(series)}</iherad:StudyRequest>'
         for study_uid, series in studies.items()
-    ]
+    )
 
 
-def _document_request(reference: InstanceReference) -> dict[str, str]:
+def _series_requests(series: dict[str, list[str]]) -> str:
+    return "".join(
+        f'<iherad:SeriesRequest seriesInstanceUID="{escape(series_uid)}">{"".join(documents)}</iherad:SeriesRequest>'
+        for series_uid, documents in series.items()
+    )
+
+
+def _document_request(reference: InstanceReference) -> str:
     # xs:sequence: the order of the three is part of the schema.
-    request = {}
-    if reference.home_community_id:
-        request["ihe:HomeCommunityId"] = reference.home_community_id
-    request["ihe:RepositoryUniqueId"] = reference.repository_unique_id or ""
-    request["ihe:DocumentUniqueId"] = reference.sop_instance_uid
-    return request
+    home = reference.home_community_id
+    community = f"<ihe:HomeCommunityId>{escape(home)}</ihe:HomeCommunityId>" if home else ""
+    return (
+        f"<ihe:DocumentRequest>{community}"
+        f"<ihe:RepositoryUniqueId>{escape(reference.repository_unique_id or '')}</ihe:RepositoryUniqueId>"
+        f"<ihe:DocumentUniqueId>{escape(reference.sop_instance_uid)}</ihe:DocumentUniqueId></ihe:DocumentRequest>"
+    )
 
 
 def simple_body(envelope: bytes) -> tuple[str, bytes]:
@@ -191,14 +200,13 @@ def read_manifest(data: bytes, *, charset: str | None = None, http_status: int =
         SoapFault: The source answered with a fault, SOAP 1.1 or 1.2.
         SoapError: Not well-formed, forbidden constructs, not an envelope, or neither a status nor documents.
     """
-    envelope, inline = _parse(data, charset)
+    envelope, documents = _parse(data, charset)
     body = _child(envelope, "Body")
     if "Fault" in body:
         raise _fault(_child(body, "Fault"), http_status)
     if "RetrieveDocumentSetResponse" not in body:
         raise SoapError("the SOAP body holds no RetrieveDocumentSetResponse")
     response = _child(body, "RetrieveDocumentSetResponse")
-    documents = tuple(_document(_dict(each), inline) for each in _list(response, "DocumentResponse"))
     registry_response = response.get("RegistryResponse")
     if registry_response is None and not documents:
         raise SoapError("the answer has neither a RegistryResponse nor a document")
@@ -215,15 +223,14 @@ def _relates_to(header: dict[str, Any]) -> str | None:
     return next((_text(each).strip() for each in _list(header, "RelatesTo")), None) or None
 
 
-def _document(response: dict[str, Any], inline: Sequence[bytes | None]) -> DocumentResponse:
-    document = _dict(response.get("Document"))
-    index = _text(document)
+def _document(fields: dict[str, str]) -> DocumentResponse:
+    text = fields.get("Document", "")
     return DocumentResponse(
         # ITI TF-2 3.43.5: an on-demand document comes under the new id.
-        document_unique_id=_text(response.get("NewDocumentUniqueId")) or _text(response.get("DocumentUniqueId")),
-        mime_type=_text(response.get("mimeType")).partition(";")[0].strip().lower(),
-        content_id=_content_id(_dict(document.get("Include")).get("@href")),
-        data=inline[int(index)] if index.isdecimal() else None,
+        document_unique_id=fields.get("NewDocumentUniqueId") or fields.get("DocumentUniqueId", ""),
+        mime_type=fields.get("mimeType", "").partition(";")[0].strip().lower(),
+        content_id=_content_id(fields.get("Include")),
+        data=_maybe_base64(text) if text else None,
     )
 
 
@@ -295,15 +302,15 @@ _SEPARATOR = "|"
 _KNOWN_NAMESPACES: dict[str, None] = dict.fromkeys((_SOAP_12, _SOAP_11, _ADDRESSING, _XDSI, _XDS, _EBRS, _XOP))
 
 _MAX_DEPTH = 64  # a fault's detail nests deepest; an answer itself has 7 levels
-# In the tree these are all "Document": some writers forget the namespace.
-_DOCUMENT = frozenset(("Document", *(_SEPARATOR.join((namespace, "Document")) for namespace in _KNOWN_NAMESPACES)))
+_DOCUMENT_PATH = ["Body", "RetrieveDocumentSetResponse", "DocumentResponse"]  # below the Envelope
+_FIELD_DEPTH = 5
 
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,100}\sencoding\s*=")
 
 
-def _parse(data: bytes, charset: str | None) -> tuple[dict[str, Any], list[bytes | None]]:
-    """The Envelope as a dictionary by local name, and the documents that stood in it."""
+def _parse(data: bytes, charset: str | None) -> tuple[dict[str, Any], tuple[DocumentResponse, ...]]:
+    """The Envelope as a dictionary by local name, and the DocumentResponses, which are not in it."""
     if not data.startswith(_BYTE_ORDER_MARKS):
         data = data.lstrip(b" \t\r\n")  # some stacks put a blank line before the XML declaration
     guard = _Expat()
@@ -321,7 +328,7 @@ def _parse(data: bytes, charset: str | None) -> tuple[dict[str, Any], list[bytes
         raise SoapError(f"the SOAP part is not acceptable XML: {_xml_complaint(exc)}") from None
     if "Envelope" not in tree:
         raise SoapError("the XML is not a SOAP envelope")
-    return _dict(tree["Envelope"]), guard.inline
+    return _dict(tree["Envelope"]), tuple(map(_document, guard.documents))
 
 
 def _xml_complaint(exc: Exception) -> str:
@@ -346,8 +353,8 @@ class _Expat:
     What xmltodict takes as its ``expat``: a parser that refuses and diverts.
 
     It refuses a document type declaration (SOAP 1.2 part 1, 5: there must be none), which is the root of every
-    entity attack, and nesting that no answer has. It diverts the text of Document elements: a study of base64
-    would be held several times over in the tree. The tree holds their index into `inline` instead.
+    entity attack, and nesting that no answer has. It diverts the DocumentResponses: there are hundreds of them, all
+    alike, and a study of base64 in them would be held several times over in the tree.
     """
 
     ExpatError = expat.ExpatError
@@ -362,11 +369,11 @@ class _Expat:
     EntityDeclHandler: Callable[..., NoReturn]
 
     def __init__(self) -> None:
-        #: The documents found in the XML; ``None`` for one that is not base64.
-        self.inline: list[bytes | None] = []
-        self._depth = 0
-        #: The text of the Document elements that are open, outermost first.
-        self._base64: list[list[str]] = []
+        #: The text of the children of each DocumentResponse, and the href of its xop:Include, by local name.
+        self.documents: list[dict[str, str]] = []
+        self._path: list[str] = []
+        self._fields: dict[str, str] | None = None
+        self._text: list[str] = []
 
     def ParserCreate(self, encoding: str | None, separator: str) -> _Expat:  # noqa: N802 - pyexpat's name
         self._parser = expat.ParserCreate(encoding, separator)
@@ -389,27 +396,45 @@ class _Expat:
         raise _Forbidden("a document type declaration")
 
     def _start(self, name: str, attributes: list[str]) -> None:
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
+        local = _local_name(name)
+        self._path.append(local)
+        if len(self._path) > _MAX_DEPTH:
             raise _Forbidden(f"elements nested deeper than {_MAX_DEPTH}")
-        self.StartElementHandler(name, attributes)
-        if name in _DOCUMENT:
-            self._base64.append([])
+        if self._fields is not None:
+            self._start_field(self._fields, local, attributes)
+        elif local == "DocumentResponse" and self._path[1:] == _DOCUMENT_PATH:
+            self._fields = {}
+        else:
+            self.StartElementHandler(name, attributes)
+
+    def _start_field(self, fields: dict[str, str], local: str, attributes: list[str]) -> None:
+        if len(self._path) == _FIELD_DEPTH:
+            self._text = []
+        elif local == "Include" and "href" in attributes[::2]:
+            fields[local] = attributes[attributes[::2].index("href") * 2 + 1]
 
     def _characters(self, text: str) -> None:
-        if self._base64:
-            self._base64[-1].append(text)
-        else:
+        if self._fields is None:
             self.CharacterDataHandler(text)
+        elif len(self._path) == _FIELD_DEPTH:
+            self._text.append(text)
 
     def _end(self, name: str) -> None:
-        self._depth -= 1
-        if name in _DOCUMENT:
-            text = "".join(self._base64.pop())
-            if text and not text.isspace():  # white space alone stands around an xop:Include
-                self.inline.append(_maybe_base64(text))
-                self.CharacterDataHandler(str(len(self.inline) - 1))
-        self.EndElementHandler(name)
+        depth, local = len(self._path), self._path.pop()
+        if self._fields is None:
+            self.EndElementHandler(name)
+        elif depth == _FIELD_DEPTH:
+            # White space alone stands around an xop:Include.
+            self._fields[local] = "".join(self._text).strip()
+        elif depth < _FIELD_DEPTH:
+            self.documents.append(self._fields)
+            self._fields = None
+
+
+def _local_name(name: str) -> str:
+    """Some writers forget the namespace; a name of another one is none of ours."""
+    namespace, _, local = name.rpartition(_SEPARATOR)
+    return local if not namespace or namespace in _KNOWN_NAMESPACES else name
 
 
 def _maybe_base64(text: str) -> bytes | None:
