@@ -73,6 +73,7 @@ PURE_ROOMS = [
         "ledger",
         "multipart",
         "options",
+        "pace",
         "plan",
         "reference_files",
         "references",

@@ -102,3 +102,18 @@ def test_html() -> None:
     assert html.index("<td>1.2.1</td>") < html.index("<td>1.2.0</td>")
     assert "<td>1.2.0</td><td>2</td><td>0</td><td>0</td><td>4.0</td>" in html
     assert "odd &lt;thing&gt;" in html
+
+
+def test_many_reasons_are_summed_up() -> None:
+    """Where every instance has a reason of its own, the text has the first of them and says how many more there are."""
+    rows = [
+        Row(
+            reference=InstanceReference("1.2", "1.2.1", f"1.2.1.{number}"),
+            state="missing",
+            error=TruncatedResponse(f"instance 1.2.1.{number} is cut"),
+        )
+        for number in range(20)
+    ]
+    text = str(Report(rows=tuple(rows), seconds=1.0, requests=1, received_bytes=0, answers={}, remarks={}))
+    assert text.count("is cut") == 8
+    assert "and 12 more reasons" in text

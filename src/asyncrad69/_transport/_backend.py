@@ -192,6 +192,7 @@ class Connection(httpcore.AsyncNetworkStream):
         """
         self._receiver.lose(ConnectionAbortedError("the connection was closed on this side"))
         self._transport.abort()
+        self._receiver.release()
 
     async def start_tls(
         self,
@@ -277,6 +278,14 @@ class Receiver(asyncio.BufferedProtocol):
     def lose(self, error: Exception) -> None:
         self.error = self.error or error
         self._wake()
+
+    def release(self) -> None:
+        """
+        Drop the buffer: nobody reads any more.
+
+        Transport and receiver know each other, so that the garbage collector alone would free it, long after.
+        """
+        self._buffer, self._start, self._stop = memoryview(bytearray(1)), 0, 0
 
     # Called by the transport.
 
