@@ -168,12 +168,12 @@ class LimitExceeded(ProtocolError):
         maximum: Its value.
     """
 
-    asks_for_less = True  # one instance may be too large, and the others not
-
     def __init__(self, message: str, *, limit: str = "", maximum: int = 0, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
         self.limit = limit
         self.maximum = maximum
+        # One instance may be too large, and its neighbours not. Whatever else is too long would be so again.
+        self.asks_for_less = limit == "max_part"
 
 
 class SoapError(ProtocolError):

@@ -460,7 +460,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="gzip", play=_encoded("gzip", gzip.compress), error=None, delivered="all"),
     Fault(name="gzip-cut", play=_encoded("gzip", _without_trailer), error=TruncatedResponse, delivered="some"),
     Fault(name="gzip-not", play=_encoded("gzip", bytes), error=TruncatedResponse),
-    Fault(name="gzip-bomb", play=_encoded("gzip", lambda _: _bomb()), error=LimitExceeded),
+    Fault(name="gzip-bomb", play=_encoded("gzip", lambda _: _bomb()), error=LimitExceeded, final=True),
     Fault(name="gzip-thrice", play=_encoded("gzip, gzip, gzip", bytes), error=NotARad69Response, final=True),
     Fault(name="brotli", play=_encoded("br", bytes), error=NotARad69Response, final=True),
     # not RAD-69
@@ -505,6 +505,7 @@ FAULTS: tuple[Fault, ...] = (
         name="large-root",
         play=_root(_large_root),
         error=LimitExceeded,
+        final=True,
         options={"limits": Limits(max_root=100_000)},
     ),
     # MIME
@@ -530,17 +531,20 @@ FAULTS: tuple[Fault, ...] = (
         delivered="all",
     ),
     Fault(name="preamble", play=_written(preamble=b"This is MIME.\r\n"), error=None, delivered="all"),
-    Fault(name="preamble-1-mb", play=_written(preamble=b"x" * (1 << 20) + b"\r\n"), error=LimitExceeded),
-    Fault(name="preamble-endless", play=_endless_after("delimiter root", b"x" * 8000), error=LimitExceeded),
+    Fault(name="preamble-1-mb", play=_written(preamble=b"x" * (1 << 20) + b"\r\n"), error=LimitExceeded, final=True),
+    Fault(name="preamble-endless", play=_endless_after("delimiter root", b"x" * 8000), error=LimitExceeded, final=True),
     Fault(name="epilogue-endless", play=_endless_after("epilogue", b"\r\n" * 4000), error=None, delivered="all"),
     Fault(name="transport-padding", play=_written(padding=b" \t"), error=None, delivered="all"),
     Fault(name="lf-only", play=_written(line_end=b"\n"), error=None, delivered="all"),
     Fault(name="40-part-headers", play=_written(part_headers=(b"X-Padding: 1",) * 40), error=None, delivered="all"),
-    Fault(name="100-part-headers", play=_written(part_headers=(b"X-Padding: 1",) * 100), error=LimitExceeded),
+    Fault(
+        name="100-part-headers", play=_written(part_headers=(b"X-Padding: 1",) * 100), error=LimitExceeded, final=True
+    ),
     Fault(
         name="long-part-header",
         play=_written(part_headers=(b"X-Padding: " + b"x" * 20_000,)),
         error=LimitExceeded,
+        final=True,
     ),
     Fault(
         name="latin-1-part-header",
@@ -560,6 +564,7 @@ FAULTS: tuple[Fault, ...] = (
         name="parts-endless",
         play=_endless_after("delimiter 1", b"\r\n--" + _MARK + b"\r\n\r\n"),
         error=LimitExceeded,
+        final=True,
     ),
     Fault(name="same-instance-twice", play=_repeated(0), error=None, delivered="all"),
     Fault(name="same-uid-other-bytes", play=_repeated(255), error=None, delivered="all"),

@@ -19,7 +19,7 @@ _ENDINGS: tuple[Ending, ...] = ("fin", "rst", "clean")
 
 #: Faults worth repeating after. Those that end a retrieve at once have tests of their own, and those that only end
 #: by a timeout are drawn less often, since they cost its time.
-REPEATABLE = tuple(fault for fault in FAULTS if not fault.final and "timeout" not in fault.options)
+REPEATABLE = tuple(fault for fault in FAULTS if not fault.final and not fault.options)
 SLOW = tuple(fault for fault in FAULTS if not fault.final and fault.name in {"stall-before-head", "stall-after-head"})
 
 
