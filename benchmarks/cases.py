@@ -27,7 +27,7 @@ class Case:
         peers: Who retrieves it.
         chunk_bytes, think_ms, think_per_instance_ms, megabit_per_s: As `SourceSettings`.
         tls: Whether over https.
-        keep, concurrency, instances_per_request, spool_bytes, pause_ms: As `Job`.
+        keep, concurrency, instances_per_request, spool_bytes, read_size, pause_ms: As `Job`.
         rounds: How often each peer is measured; ``None`` for the run's default.
     """
 
@@ -43,6 +43,7 @@ class Case:
     concurrency: int | None = None
     instances_per_request: int | None = None
     spool_bytes: int | None = None
+    read_size: int | None = None
     pause_ms: float = 0
     rounds: int | None = None
 
@@ -59,6 +60,7 @@ class Case:
         words += [f"concurrency {self.concurrency}"] if self.concurrency else []
         words += [f"{self.instances_per_request} instances per request"] if self.instances_per_request else []
         words += [f"spooled above {self.spool_bytes // MIB} MiB"] if self.spool_bytes is not None else []
+        words += [f"reads of {self.read_size // KIB} KiB"] if self.read_size else []
         words += [f"a consumer that takes {self.pause_ms:g} ms each"] if self.pause_ms else []
         return f"{self.name}: {', '.join(words)}"
 
@@ -111,6 +113,11 @@ def _concurrency(number: int) -> Case:
     )
 
 
+def _read_size(size: int, *, tls: bool = False) -> Case:
+    name = f"read-{size // KIB}k{'-https' if tls else ''}"
+    return Case(name=name, workload=CT, peers=("asyncrad69 instances",), read_size=size, tls=tls)
+
+
 def _instances_per_request(number: int) -> Case:
     return Case(name=f"split-{number}", workload=CT, peers=("asyncrad69",), instances_per_request=number)
 
@@ -123,6 +130,7 @@ QUICK: Final = (
     replace(_DROPPED, rounds=1),
     _SLOW_CONSUMER,
     _GIANT_SPOOLED,
+    *(_read_size(each * KIB) for each in (16, 64, 256)),
     *(_think_per_instance(each) for each in (1, 8)),
 )
 
@@ -143,6 +151,7 @@ FULL: Final = (
     Case(name="ct-100mbit", workload=replace(CT, count=60), peers=("curl", "asyncrad69"), megabit_per_s=100, rounds=2),
     *map(_concurrency, (1, 2, 4, 8, 16)),
     *map(_instances_per_request, (1, 4, 15, 60, 240)),
+    *(_read_size(each * KIB, tls=tls) for tls in (False, True) for each in (16, 64, 256, 512)),
     *(replace(_concurrency(each), name=f"think-request-c{each}", think_ms=50) for each in (1, 4, 16)),
     *map(_think_per_instance, (1, 4, 8, 16)),
     _DROPPED,

@@ -87,6 +87,7 @@ def _job(case: Case, peer: str, port: int, certificate: str) -> Job:
         concurrency=case.concurrency,
         instances_per_request=case.instances_per_request,
         spool_bytes=case.spool_bytes,
+        read_size=case.read_size,
         pause_ms=case.pause_ms,
     )
 

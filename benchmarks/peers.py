@@ -52,6 +52,7 @@ class Job:
         concurrency: Requests at once; ``None`` for the peer's default.
         instances_per_request: As asyncrad69's option.
         spool_bytes: As asyncrad69's option; instances are then read through `Instance.chunks`.
+        read_size: As asyncrad69's; ``None`` for its default.
         pause_ms: How long the consumer takes over each instance.
     """
 
@@ -63,6 +64,7 @@ class Job:
     concurrency: int | None = None
     instances_per_request: int | None = None
     spool_bytes: int | None = None
+    read_size: int | None = None
     pause_ms: float = 0
 
     def to_json(self) -> str:
@@ -175,6 +177,8 @@ def _options(job: Job) -> RetrieveOptions:
 
 def _client_settings(job: Job) -> dict[str, Any]:
     settings: dict[str, Any] = {"repository_unique_id": REPOSITORY}
+    if job.read_size is not None:
+        settings["read_size"] = job.read_size
     return settings | ({"verify": job.certificate} if job.certificate else {})
 
 

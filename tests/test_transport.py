@@ -14,8 +14,10 @@ import httpx
 import pytest
 import trustme
 
+from asyncrad69 import AsyncRad69
 from asyncrad69._endpoint import _environment_proxy
 from asyncrad69._transport import DirectTransport
+from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -289,3 +291,27 @@ def test_the_environment_names_the_proxy(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert _environment_proxy(httpx.URL("https://source.example/rad69")) == proxy
+
+
+@pytest.mark.parametrize(("exception", "direct"), [("source.example:8443", True), ("source.example:1", False)])
+def test_no_proxy_may_name_a_port(monkeypatch: pytest.MonkeyPatch, exception: str, direct: bool) -> None:
+    """An exception with a port is for that port."""
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", exception)
+    assert (_environment_proxy(httpx.URL("https://source.example:8443/rad69")) is None) == direct
+
+
+@pytest.mark.parametrize("read_size", [1024, 4096, 512 * 1024])
+async def test_any_read_size_reads_the_same(read_size: int) -> None:
+    """However much is read at once, it is the same reply."""
+    with SimulatedSource.demo(slices=2) as source:
+        async with AsyncRad69(source.url, read_size=read_size) as rad69:
+            async for instance in rad69.instances(source.references()):
+                assert instance.data == source.data(instance.reference.sop_instance_uid)
+
+
+@pytest.mark.parametrize("read_size", [0, 1023, 512 * 1024 + 1])
+async def test_read_sizes_have_bounds(read_size: int) -> None:
+    """What would crawl or not fit is refused before anything is sent."""
+    with pytest.raises(ValueError, match="read_size is 1024 to 524288 bytes"):
+        AsyncRad69("http://127.0.0.1/rad69", read_size=read_size)

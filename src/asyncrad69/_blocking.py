@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._client import AsyncRad69
 from ._errors import InvalidInstanceError
-from ._options import MIB
+from ._options import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -62,6 +62,7 @@ class Rad69:
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
         memory_budget_bytes: int | None = 512 * MIB,
+        read_size: int = 256 * KIB,
         **options: Unpack[RetrieveOptions],
     ) -> None:
         self._client = AsyncRad69(
@@ -75,6 +76,7 @@ class Rad69:
             allow_plaintext=allow_plaintext,
             http_client=http_client,
             memory_budget_bytes=memory_budget_bytes,
+            read_size=read_size,
             **options,
         )
         self._thread: _Thread | None = None

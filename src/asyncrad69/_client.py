@@ -13,7 +13,7 @@ from ._content import MemoryBudget
 from ._download import Download
 from ._endpoint import Auth, Connection, Endpoint, HTTPClient
 from ._errors import IncompleteRetrieveError, InvalidInstanceError
-from ._options import MIB, Options, RetrieveOptions
+from ._options import KIB, MIB, Options, RetrieveOptions
 from ._plan import addressed
 from ._references import References, references_from
 from ._retrieval import AsyncRetrieval, Gate
@@ -58,6 +58,8 @@ class AsyncRad69:
             nor changed, and it decides about TLS and proxies. Give it as many connections as *concurrency*.
         memory_budget_bytes: What the instances that are on their way may hold in memory together. One may always
             come, however large. ``None`` for no bound but *concurrency*.
+        read_size: The most that one read of a socket takes, in bytes, where the transport is our own: on asyncio and
+            without *http_client*.
         **options: Defaults for every retrieve; see `Options`.
 
     Raises:
@@ -77,6 +79,7 @@ class AsyncRad69:
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
         memory_budget_bytes: int | None = 512 * MIB,
+        read_size: int = 256 * KIB,
         **options: Unpack[RetrieveOptions],
     ) -> None:
         self._options = Options(**options)
@@ -93,6 +96,7 @@ class AsyncRad69:
                 trust_env=trust_env,
                 allow_plaintext=allow_plaintext,
                 http_client=http_client,
+                read_size=read_size,
             )
         )
         self._tasks: TaskGroup | None = None

@@ -22,6 +22,7 @@ from anyio import current_time, fail_after
 
 from ._errors import ConnectionFailed, ConnectionLost, Rad69Error, TLSError, TransferTimeout, TransportError
 from ._transport import DirectTransport, on_asyncio
+from ._transport._backend import READ_SIZE
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ class Connection:
     trust_env: bool = False
     allow_plaintext: bool = False
     http_client: HTTPClient | None = None
+    read_size: int = READ_SIZE
 
     def __post_init__(self) -> None:
+        if not _LEAST_READ <= self.read_size <= _MOST_READ:
+            raise ValueError(f"read_size is {_LEAST_READ} to {_MOST_READ} bytes, not {self.read_size}")
         url = _checked_url(self.url)
         secrets = self.auth is not None or any(name.lower() in _SECRET_HEADERS for name in self.headers)
         if url.scheme == "http" and secrets and not self.allow_plaintext and not _is_loopback(url.host):
@@ -69,6 +73,10 @@ class Connection:
         if isinstance(self.verify, bool):
             raise TypeError("verify is a file of CA certificates; to switch checks off, build an ssl_context that does")
 
+
+# Below, a system call costs more than the bytes it brings; above, a block does not fit the receiver's buffer.
+_LEAST_READ = 1024
+_MOST_READ = 512 * 1024
 
 _SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key"))
 
@@ -302,7 +310,7 @@ def _transport(connection: Connection) -> httpx.AsyncBaseTransport:
     if proxy is None and connection.trust_env:
         proxy = _environment_proxy(httpx.URL(connection.url))
     if on_asyncio():
-        return DirectTransport(ssl_context=context, proxy=proxy)
+        return DirectTransport(ssl_context=context, proxy=proxy, read_size=connection.read_size)
     # The retrieve's concurrency bounds the connections. None is kept alive: a byte left over on a reused one is read
     # as the answer to the next question, and may be another patient's.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
@@ -310,7 +318,7 @@ def _transport(connection: Connection) -> httpx.AsyncBaseTransport:
 
 
 def _environment_proxy(url: httpx.URL) -> str | None:
-    if proxy_bypass(url.host):
+    if proxy_bypass(url.host if url.port is None else f"{url.host}:{url.port}"):
         return None
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")

@@ -14,7 +14,7 @@ import anyio
 import httpcore
 import httpx
 
-from ._backend import Backend, Connection, translate
+from ._backend import READ_SIZE, Backend, Connection, translate
 from ._body import response_body
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         socket_options: Arguments for ``setsockopt``, for connections to a proxy too.
         local_address: The address to connect from.
         uds: The path of a Unix domain socket to connect to instead of the URL's host.
+        read_size: The most that one read of a socket takes, in bytes. TLS takes as much as it has.
     Raises:
         ValueError: A proxy that is not http or https, or a proxy and a ``uds``.
     """
@@ -76,6 +77,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
         local_address: str | None = None,
         uds: str | None = None,
+        read_size: int = READ_SIZE,
     ) -> None:
         if proxy and uds:
             raise ValueError("either proxy or uds: a proxy is reached over TCP")
@@ -90,7 +92,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             http2=False,
             retries=0,
             uds=uds,
-            network_backend=Backend(local_address, socket_options or ()),
+            network_backend=Backend(local_address, socket_options or (), read_size),
         )
         self._pools: set[httpcore.AsyncConnectionPool] = set()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import anyio.lowlevel
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 KIB: Final = 1024
 BUFFER_SIZE: Final = 1024 * KIB
 # Larger blocks leave the processor's cache before they are decoded; smaller ones cost more system calls.
-_BLOCK_SIZE: Final = 256 * KIB
+READ_SIZE: Final = 256 * KIB
 # When the peer closes, asyncio's TLS layer hands out what it holds, up to 512 KiB and the record begun in OpenSSL, in
 # one read: what finds no room then is lost. So reading pauses while there still is room for all of it.
 _ROOM_FOR_TLS: Final = 544 * KIB
@@ -64,9 +65,16 @@ class Backend(httpcore.AsyncNetworkBackend):
     Args:
         local_address: The address to connect from.
         socket_options: Arguments for ``setsockopt``. asyncio has set TCP_NODELAY already.
+        read_size: The most that one read of a socket takes, in bytes.
     """
 
-    def __init__(self, local_address: str | None, socket_options: Iterable[httpcore.SOCKET_OPTION]) -> None:
+    def __init__(
+        self,
+        local_address: str | None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION],
+        read_size: int = READ_SIZE,
+    ) -> None:
+        self._new_receiver = partial(Receiver, read_size)
         self._local_address = local_address
         self._socket_options = tuple(socket_options)
 
@@ -87,7 +95,7 @@ class Backend(httpcore.AsyncNetworkBackend):
                 # just when it is decided, nobody closes the winner's socket.
                 alone = len(addresses) == 1
                 transport, receiver = await loop.create_connection(
-                    Receiver,
+                    self._new_receiver,
                     str(addresses[0][4][0]) if alone else host,
                     port,
                     happy_eyeballs_delay=None if alone else _HAPPY_EYEBALLS_DELAY_S,
@@ -103,7 +111,7 @@ class Backend(httpcore.AsyncNetworkBackend):
     ) -> Connection:
         with translate(_CONNECT_ERRORS):
             async with asyncio.timeout(timeout):
-                transport, receiver = await asyncio.get_running_loop().create_unix_connection(Receiver, path)
+                transport, receiver = await asyncio.get_running_loop().create_unix_connection(self._new_receiver, path)
             return self._connection(transport, receiver, socket_options)
 
     async def sleep(self, seconds: float) -> None:
@@ -144,6 +152,8 @@ class Connection(httpcore.AsyncNetworkStream):
         block = self._receiver.peek()[:max_bytes]
         head = bytes(block[: self._head_end.find(block)])
         self._receiver.discard(len(head))
+        # A flood of interim replies must neither hold up the event loop nor outrun a cancellation.
+        await asyncio.sleep(0)
         return head
 
     async def wait_readable(self, timeout_s: float | None) -> bool:
@@ -239,7 +249,8 @@ class Receiver(asyncio.BufferedProtocol):
     Its size bounds what is read ahead of a slow consumer. The rest waits in the kernel, and then at the peer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read_size: int = READ_SIZE) -> None:
+        self._read_size = read_size
         self.error: Exception | None = None  # why the connection is lost
         self.writable = True
         self._at_end = False  # the peer has sent its last byte
@@ -294,7 +305,7 @@ class Receiver(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # TLS says how many bytes it holds, OpenSSL's own apart; a socket does not know and says -1.
-        size = max(_BLOCK_SIZE, sizehint + _TLS_RECORD_SIZE)
+        size = max(self._read_size, sizehint + _TLS_RECORD_SIZE)
         return self._buffer[self._stop : self._stop + size]
 
     def buffer_updated(self, nbytes: int) -> None:
