@@ -125,13 +125,13 @@ def _instances_per_request(number: int) -> Case:
 QUICK: Final = (
     _CT_8K,
     replace(_SMALL_8K, workload=replace(SMALL, count=600)),
-    _HTTPS,
+    replace(_HTTPS, rounds=2),
     replace(_MF_8K, workload=replace(MULTI_FRAME, count=1), rounds=2),
     replace(_DROPPED, rounds=1),
     _SLOW_CONSUMER,
     _GIANT_SPOOLED,
-    *(_read_size(each * KIB) for each in (16, 64, 256)),
-    *(_think_per_instance(each) for each in (1, 8)),
+    *(replace(_read_size(each * KIB), rounds=1) for each in (16, 64, 256)),
+    *(replace(_think_per_instance(each), rounds=1) for each in (1, 8)),
 )
 
 FULL: Final = (

@@ -100,6 +100,9 @@ def file(transfer_syntax: UID, **elements: Any) -> bytes:
     return out.getvalue()
 
 
+SMALL = file(ExplicitVRLittleEndian)
+
+
 def item(**elements: Any) -> Dataset:
     """A sequence's item."""
     dataset = Dataset()
@@ -150,6 +153,7 @@ def test_encapsulated_pixel_data() -> None:
         pytest.param(b"", id="empty"),
         pytest.param(bytes(200), id="no DICM"),
         pytest.param(bytes(128) + b"DICM", id="nothing after DICM"),
+        pytest.param(SMALL[: SMALL.index(b"\x08\x00\x16\x00")], id="no data set"),
         pytest.param(file(ExplicitVRBigEndian), id="big endian"),
         pytest.param(file(DeflatedExplicitVRLittleEndian), id="deflated"),
         pytest.param(file(ExplicitVRLittleEndian)[:-1], id="cut in a value"),
