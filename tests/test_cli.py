@@ -147,7 +147,7 @@ ONE = ("--repository", REPOSITORY, "--reference", UNKNOWN)
 def test_help_says_what_the_commands_say_about_themselves() -> None:
     """The table that spares ``--help`` from importing the commands agrees with them."""
     output = rad69("--help").output
-    for name in ("demo", "get", "serve"):
+    for name in ("bench", "demo", "get", "serve"):
         assert f"  {name}  " in output
         assert rad69(name, "--help").output.splitlines()[2].strip() in output
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # What ``rad69 --help`` says about each. A test holds it against the commands themselves.
 _COMMANDS: Final[Mapping[str, str]] = {
+    "bench": "Find the settings that suit a source, politely.",
     "demo": "Retrieve a demo archive from a simulated source on this machine.",
     "get": "Retrieve instances from a source and write them to files.",
     "serve": "Run a simulated source, until Ctrl-C.",

@@ -161,8 +161,9 @@ class SimulatedSource:
 
         listener = _listener(*self._address)
         self._url = _url(listener)
-        self._thread = ServerThread(self._app, listener)
-        self._thread.start()
+        thread = ServerThread(self._app, listener)
+        thread.start()
+        self._thread = thread
 
     def stop(self) -> None:
         """Cut what is in flight and return when socket and thread are gone. Without effect if not running."""
