@@ -314,10 +314,11 @@ class AsyncRetrieval:
 
     async def _run(self, running: _Running, request: Request) -> None:
         """One exchange, and what follows from it."""
-        before = self._ledger.settled
+        before = len(self._ledger.pending(request.references))
         error = await self._exchange(running, request)
         running.turns.total_tokens = self._pace.allowed
-        progress = self._ledger.settled > before
+        # Its own: what other exchanges bring meanwhile says nothing about this one.
+        progress = len(self._ledger.pending(request.references)) < before
         self._open_jobs -= 1
         go_on = self._patience.note(error, progress=progress, size=len(request.references))
         if error is not None and self._ends_everything(error, go_on=go_on):
