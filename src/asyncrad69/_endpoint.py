@@ -9,19 +9,20 @@ import ipaddress
 import os
 import ssl
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar, cast
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
-from anyio import current_time, fail_after
+from anyio import fail_after
 
 from ._errors import ConnectionFailed, ConnectionLost, Rad69Error, TLSError, TransferTimeout, TransportError
-from ._transport import DirectTransport, on_asyncio
+from ._transport import BODY, DirectTransport, on_asyncio
 from ._transport._backend import READ_SIZE
 from ._version import __version__
 
@@ -121,9 +122,11 @@ class Response:
         self.content_encoding = response.headers.get("content-encoding", "")
         self.retry_after_s = _retry_after_s(response.headers.get("retry-after", ""))
 
-    def raw(self) -> AsyncGenerator[bytes, None]:
+    def raw(self) -> _Raw:
         """The body in blocks, encoded as it came; close it."""
-        return cast("AsyncGenerator[bytes, None]", self._response.aiter_raw())
+        # Our own transport's as it is: httpx puts three generators around it, each of which takes a turn per block.
+        own = self._response.extensions.get(BODY)
+        return cast("_Raw", self._response.aiter_raw() if own is None else own)
 
 
 def _retry_after_s(value: str) -> float | None:
@@ -188,33 +191,52 @@ class Endpoint:
         auth = self._connection.auth if self._connection.auth is not None else httpx.USE_CLIENT_DEFAULT
         request = self._client.build_request("POST", self.url, headers=headers, content=body, timeout=limits)
         waits = _Waits(timeouts)
-        with self._translated():
-            response = await waits.head(self._client.send(request, stream=True, auth=auth, follow_redirects=False))
+        sending = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+        with _translated(self._errors):
+            response = await waits.head(sending)
         try:
             head = Response(response)
-            async with aclosing(self._body(head, waits)) as blocks:
-                yield head, blocks
+            async with aclosing(head.raw()) as raw:
+                yield head, _Blocks(raw, waits, self._errors)
         finally:
             await response.aclose()
 
-    async def _body(self, head: Response, waits: _Waits) -> AsyncGenerator[bytes, None]:
-        async with aclosing(head.raw()) as raw:
-            while True:
-                with self._translated():
-                    block = await waits.block(anext(raw, None))
-                if block is None:
-                    return
-                yield block
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as exc:
-            ours = _translate(exc, self._errors)
-            if ours is None:
-                raise
-            raise ours from _without_body(exc)
+class _Raw(Protocol):
+    """A body that has to be closed."""
+
+    def __anext__(self) -> Awaitable[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
+class _Blocks:
+    """The blocks of a body, each waited for within the limits."""
+
+    def __init__(self, raw: _Raw, waits: _Waits, errors: _ErrorTable) -> None:
+        self._raw = raw
+        self._waits = waits
+        self._errors = errors
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with _translated(self._errors):
+            return await self._waits.block(self._raw.__anext__())
+
+
+@contextmanager
+def _translated(errors: _ErrorTable) -> Iterator[None]:
+    try:
+        yield
+    except StopAsyncIteration:
+        raise
+    except Exception as exc:
+        ours = _translate(exc, errors)
+        if ours is None:
+            raise
+        raise ours from _without_body(exc)
 
 
 class _Waits:
@@ -235,16 +257,17 @@ class _Waits:
         """
         return await self._wait(sending, self._timeouts.first_byte_s, "first byte")
 
-    async def block(self, reading: Awaitable[bytes | None]) -> bytes | None:
+    async def block(self, reading: Awaitable[bytes]) -> bytes:
         """
-        Wait for the next block of the body; ``None`` at its end.
+        Wait for the next block of the body.
 
         Raises:
+            StopAsyncIteration: At its end.
             TransferTimeout: It took longer than `Timeout.idle_s` or `Timeout.total_s`, or too little came.
         """
         before = self._waited_s
         block = await self._wait(reading, self._timeouts.idle_s, "idle")
-        if block is not None and self._timeouts.min_bytes_per_s is not None:
+        if self._timeouts.min_bytes_per_s is not None:
             self._check_throughput(self._waited_s - before, len(block), self._timeouts.min_bytes_per_s)
         return block
 
@@ -252,7 +275,7 @@ class _Waits:
         total_s = self._timeouts.total_s
         if total_s is not None and (limit_s is None or total_s - self._waited_s < limit_s):
             limit_s, phase = total_s - self._waited_s, "total"
-        started = current_time()
+        started = monotonic()
         try:
             with fail_after(limit_s):
                 return await awaitable
@@ -260,7 +283,7 @@ class _Waits:
             shown = total_s if phase == "total" else limit_s
             raise _too_slow(f"{_NOTHING_CAME[phase]} {shown} s", phase, shown) from None
         finally:
-            self._waited_s += current_time() - started
+            self._waited_s += monotonic() - started
 
     def _check_throughput(self, waited_s: float, size: int, least: float) -> None:
         self._window_s += waited_s

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from ._body import Body
 
+#: The response extension that is the body itself, beside ``response.stream``, which httpx wraps.
+BODY: Final = "asyncrad69.body"
+
 # Closing a connection takes one pass of the event loop; this is for what nobody thought of.
 _CLOSE_LIMIT_S: Final = 5.0
 
@@ -115,7 +118,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         except BaseException:
             await self._close(pool)
             raise
-        return httpx.Response(response.status, headers=response.headers, stream=stream, extensions=response.extensions)
+        extensions = {**response.extensions, BODY: stream}
+        return httpx.Response(response.status, headers=response.headers, stream=stream, extensions=extensions)
 
     async def aclose(self) -> None:
         """Drop all connections, those in use included."""

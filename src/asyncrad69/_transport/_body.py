@@ -152,6 +152,7 @@ class ChunkedBody:
         self.complete = False
         self._framing = _FIRST_CHUNK  # what has to follow the data of the chunk at hand
         self._remaining = 0  # bytes of that chunk still to come
+        self._last: tuple[bytes, int] | None = None  # the header of the chunk at hand, and its size
         self._cut = b""  # framing that the end of the last block cut
         self._trailers_size = 0
 
@@ -159,7 +160,7 @@ class ChunkedBody:
         if self._cut:
             block = memoryview(self._cut + block)
             self._cut = b""
-        pieces = []
+        pieces: list[memoryview] = []
         position = 0
         while not self.complete:
             piece = block[position : position + self._remaining]
@@ -168,6 +169,7 @@ class ChunkedBody:
             self._remaining -= len(piece)
             if self._remaining:
                 break
+            position = self._take_alike(block, position, pieces)
             match = self._framing.match(block, position)
             if match is None:
                 self._cut = self._begun_framing(bytes(block[position:]))
@@ -180,12 +182,24 @@ class ChunkedBody:
         if not self.complete:
             raise httpx.RemoteProtocolError(f"{_INCOMPLETE} (incomplete chunked read)")
 
+    def _take_alike(self, block: memoryview, position: int, pieces: list[memoryview]) -> int:
+        """Whole chunks with the same header as the one before: most are, and need not be parsed again."""
+        if self._last is None:
+            return position
+        header, size = self._last
+        start = position + len(header)
+        while (end := start + size) <= len(block) and block[position:start] == header:
+            pieces.append(block[start:end])
+            position, start = end, end + len(header)
+        return position
+
     def _accept(self, match: re.Match[bytes]) -> None:
         if self._framing is _TRAILER_LINE:
             self._trailers_size += len(match[0])
             self.complete = not match[1]
             return
         self._remaining = int(match[1], 16)
+        self._last = (match[0], self._remaining) if self._remaining and self._framing is _NEXT_CHUNK else None
         # RFC 9112 7.1.2: the last chunk has size 0 and no data; trailers may follow, and an empty line ends them.
         self._framing = _NEXT_CHUNK if self._remaining else _TRAILER_LINE
 
