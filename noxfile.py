@@ -40,7 +40,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def public_types(session: nox.Session) -> None:
     """How much of the public interface is typed, by pyright."""
-    session.install(".[cli,server]", "pyright")
+    session.install(".[cli,dicomtrolley,server]", "pyright")
     session.run("pyright", "--verifytypes", "asyncrad69", "--ignoreexternal")
 
 

@@ -15,6 +15,7 @@ import asyncrad69
 import pages
 from asyncrad69 import AsyncRad69, InstanceReference, Rad69, Rad69Error
 from asyncrad69.testing import SimulatedSource
+from dicomweb import DicomWebArchive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,13 @@ def source() -> Iterator[SimulatedSource]:
     """What the examples talk to."""
     with SimulatedSource.demo(slices=2) as source:
         yield source
+
+
+@pytest.fixture(scope="module")
+def archive(source: SimulatedSource) -> Iterator[DicomWebArchive]:
+    """The DICOMweb archive that knows what the source holds."""
+    with DicomWebArchive(source.references()) as archive:
+        yield archive
 
 
 def manifest(references: tuple[InstanceReference, ...], path: Path) -> Path:
@@ -49,7 +57,7 @@ def manifest(references: tuple[InstanceReference, ...], path: Path) -> Path:
     return path
 
 
-def prelude(source: SimulatedSource, folder: Path) -> dict[str, Any]:
+def prelude(source: SimulatedSource, archive: DicomWebArchive, folder: Path) -> dict[str, Any]:
     """What the examples find, besides what they import: a source's URL, references, and places on the disk."""
     references = list(source.references()[-2:])
     triples = [(each.study_instance_uid, each.series_instance_uid, each.sop_instance_uid) for each in references]
@@ -57,6 +65,7 @@ def prelude(source: SimulatedSource, folder: Path) -> dict[str, Any]:
     table.write_text("\n".join(("StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID", *map(",".join, triples))))
     return {
         "url": source.url,
+        "qido_url": archive.url,
         "references": references,
         "triples": triples,
         "kos_file": manifest(source.references()[-2:], folder / "kos.dcm"),
@@ -73,13 +82,14 @@ def prelude(source: SimulatedSource, folder: Path) -> dict[str, Any]:
 def test_the_examples_run(
     page: Path,
     source: SimulatedSource,
+    archive: DicomWebArchive,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Every Python block of a page, one after the other, as a reader would paste them."""
     monkeypatch.chdir(tmp_path)
-    namespace = prelude(source, tmp_path)
+    namespace = prelude(source, archive, tmp_path)
     original = namespace["references"]
     for block in pages.blocks(page, "python"):
         exec(compile(block, page.name, "exec"), namespace)
@@ -95,11 +105,15 @@ async def test_what_the_readmes_function_returns(source: SimulatedSource) -> Non
 
 
 def test_the_notebooks_example_writes_files(
-    source: SimulatedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: SimulatedSource,
+    archive: DicomWebArchive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The README's second example prints two lines and leaves two files."""
     monkeypatch.chdir(tmp_path)
-    namespace = prelude(source, tmp_path)
+    namespace = prelude(source, archive, tmp_path)
     exec(pages.blocks(pages.ROOT / "README.md", "python")[1], namespace)
     assert namespace["report"].complete
     assert capsys.readouterr().out == "CT 1\nCT 2\n"

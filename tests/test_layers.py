@@ -18,11 +18,11 @@ PACKAGE = Path(asyncrad69.__file__).parent
 # From the ground up. A room imports from its own floor or from a lower one.
 FLOORS = [
     {"_version", "_errors", "_references", "_events", "_report", "_transfer_syntaxes"},
-    {"_content_encoding", "_dataset", "_dicom", "_multipart", "_reference_files", "_reply", "_soap"},
+    {"_content_encoding", "_dataset", "_dicom", "_multipart", "_reference_files", "_reply", "_soap", "audit"},
     {"_instance", "_ledger", "_options", "_pace", "_plan"},
-    {"_content", "_download", "_endpoint", "_exchange", "_files", "_journal", "_retrieval", "_transport"},
+    {"_content", "_download", "_endpoint", "_exchange", "_files", "_journal", "_qido", "_retrieval", "_transport"},
     {"_client", "_blocking"},
-    {"testing", "cli", "__init__", "__main__"},
+    {"dicomtrolley", "testing", "cli", "__init__", "__main__"},
 ]
 
 # anyio is the ground the upper floors stand on; everything else has one door.
@@ -44,6 +44,7 @@ DOORS = {
     "multipart": {"_multipart", "__init__"},
     "pydicom": {"_dataset", "_dicom", "testing"},
     "xmltodict": {"_soap"},
+    "dicomtrolley": {"dicomtrolley"},
     "uvicorn": {"testing"},
     "click": {"cli"},
     "rich": {"cli"},

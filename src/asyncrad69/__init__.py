@@ -15,7 +15,7 @@ if not hasattr(_multipart_package, "PushMultipartParser"):
         "pip install --force-reinstall multipart"
     )
 
-from ._blocking import Rad69, Retrieval
+from ._blocking import Rad69, Retrieval, expand_blocking
 from ._client import AsyncRad69
 from ._errors import (
     AuthenticationError,
@@ -32,6 +32,7 @@ from ._errors import (
     NonInstanceReferenceError,
     NotARad69Response,
     ProtocolError,
+    QidoError,
     Rad69Error,
     RegistryError,
     RequestTooLarge,
@@ -69,6 +70,7 @@ from ._events import (
 )
 from ._instance import Instance
 from ._options import Limits, Options, Retry, Timeout
+from ._qido import expand
 from ._reference_files import references_from_kos, references_from_table
 from ._references import InstanceReference, references_from
 from ._report import Report, Row
@@ -105,6 +107,7 @@ __all__ = [
     "NotARad69Response",
     "Options",
     "ProtocolError",
+    "QidoError",
     "Rad69",
     "Rad69Error",
     "RegistryError",
@@ -139,6 +142,8 @@ __all__ = [
     "XDSTooMuchError",
     "XDSUnknownRepositoryIdError",
     "__version__",
+    "expand",
+    "expand_blocking",
     "references_from",
     "references_from_kos",
     "references_from_table",

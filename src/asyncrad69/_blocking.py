@@ -19,6 +19,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ._client import AsyncRad69
 from ._errors import InvalidInstanceError
 from ._options import KIB, MIB
+from ._qido import expand
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
     from ._dicom import Dataset
     from ._download import Durability, Existing
-    from ._endpoint import Auth, HTTPClient
+    from ._endpoint import Auth, ConnectionOptions, HTTPClient
     from ._instance import Instance
-    from ._options import RetrieveOptions
-    from ._references import References
+    from ._options import RetrieveOptions, Timeout
+    from ._references import InstanceReference, References
     from ._report import Report
     from ._retrieval import AsyncRetrieval
 
@@ -197,6 +198,35 @@ class Retrieval:
     def reject(self, instance: Instance, error: InvalidInstanceError) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
         self._retrieval.reject(instance, error)
+
+
+def expand_blocking(
+    study_uid: str,
+    *,
+    qido_url: str,
+    series_uid: str | None = None,
+    repository_unique_id: str | None = None,
+    home_community_id: str | None = None,
+    page_size: int = 1000,
+    timeout: Timeout | None = None,
+    **connection: Unpack[ConnectionOptions],
+) -> tuple[InstanceReference, ...]:
+    """`expand` without ``await``. An *http_client* must not have been used in another event loop."""
+
+    async def expanded() -> tuple[InstanceReference, ...]:
+        return await expand(
+            study_uid,
+            qido_url=qido_url,
+            series_uid=series_uid,
+            repository_unique_id=repository_unique_id,
+            home_community_id=home_community_id,
+            page_size=page_size,
+            timeout=timeout,
+            **connection,
+        )
+
+    with start_blocking_portal(name="asyncrad69") as portal:
+        return portal.call(expanded)
 
 
 def _parsed(retrieval: Retrieval) -> Generator[Dataset, None, None]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypedDict, TypeVar, cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -27,6 +27,8 @@ from ._transport._backend import READ_SIZE
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
     from os import PathLike
     from types import ModuleType
 
@@ -36,6 +38,19 @@ T = TypeVar("T")
 
 Auth: TypeAlias = httpx.Auth | tuple[str, str] | Callable[[httpx.Request], httpx.Request]
 HTTPClient: TypeAlias = httpx.AsyncClient
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """The keywords that say how to reach an endpoint; described at `AsyncRad69`."""
+
+    auth: Auth | None
+    headers: Mapping[str, str] | None
+    verify: str | PathLike[str] | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | None
+    trust_env: bool
+    allow_plaintext: bool
+    http_client: HTTPClient | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,29 +182,42 @@ class Endpoint:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self, body: bytes, *, content_type: str, accept: str, timeouts: Timeout
-    ) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:
+    ) -> AbstractAsyncContextManager[tuple[Response, AsyncIterator[bytes]]]:
         """
         POST *body* and give the reply's head, and its body in blocks, encoded as it came.
 
         Raises:
             TransportError: Here and from the body's iterator: whatever the network does.
         """
+        return self._exchange(
+            "POST", httpx.URL(self.url), {"Content-Type": content_type, "Accept": accept}, body, timeouts
+        )
+
+    def get(
+        self, query: Mapping[str, str], *, accept: str, timeouts: Timeout
+    ) -> AbstractAsyncContextManager[tuple[Response, AsyncIterator[bytes]]]:
+        """GET with *query*; as `post`."""
+        url = httpx.URL(self.url).copy_merge_params(dict(query))
+        return self._exchange("GET", url, {"Accept": accept}, None, timeouts)
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, url: httpx.URL, of_request: dict[str, str], body: bytes | None, timeouts: Timeout
+    ) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:
         if self._client is None:
             raise RuntimeError("the endpoint is not open")
         headers = {
             **self._connection.headers,
-            "Content-Type": content_type,
-            "Accept": accept,
+            **of_request,
             "Accept-Encoding": "identity",
             "User-Agent": f"asyncrad69/{__version__}",
         }
         # Our own scopes bound the waits for the reply: the limit before its head is not the one inside its body.
         limits = httpx.Timeout(connect=timeouts.connect_s, write=timeouts.send_s, read=None, pool=None)
         auth = self._connection.auth if self._connection.auth is not None else httpx.USE_CLIENT_DEFAULT
-        request = self._client.build_request("POST", self.url, headers=headers, content=body, timeout=limits)
+        request = self._client.build_request(method, url, headers=headers, content=body, timeout=limits)
         waits = _Waits(timeouts)
         sending = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
         with _translated(self._errors):

@@ -14,6 +14,7 @@ What can go wrong, as a tree sorted by two questions: whose fault is it, and is 
     |  |- LimitExceeded               the reply is larger than we are willing to read
     |  |- SoapError                   the SOAP envelope cannot be read, or answers another question
     |  |- InvalidInstanceError        not DICOM, cut, or not the instance it should be
+    |  |- QidoError                   a QIDO-RS answer cannot be read
     |- ServerError                    a well-formed "no"
     |  |- HTTPStatusRefused           an HTTP status that ends the exchange
     |  |  |- AuthenticationError      401, 403, 407
@@ -186,6 +187,10 @@ class InvalidInstanceError(ProtocolError):
     """A document is not DICOM, is cut, or is not the instance it should be."""
 
     retryable = True
+
+
+class QidoError(ProtocolError):
+    """An answer to a QIDO-RS search is not DICOM JSON (PS3.18 F), or lacks the UIDs of an instance."""
 
 
 # --- a well-formed "no" --------------------------------------------------------------------------------

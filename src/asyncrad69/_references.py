@@ -28,7 +28,7 @@ _HOME_COMMUNITY = re.compile(r"urn:oid:[0-9]+(?:\.[0-9]+)*", re.ASCII)
 
 _HOW_TO_EXPAND = (
     "RAD-69 asks for single instances by study, series and SOP Instance UID. List the instances of a study "
-    "with a KOS manifest (references_from_kos), a table (references_from_table) or a query (QIDO-RS, C-FIND)."
+    "with a KOS manifest (references_from_kos), a table (references_from_table) or a query (expand, C-FIND)."
 )
 
 

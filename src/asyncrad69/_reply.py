@@ -81,17 +81,22 @@ def check_status(status: int, content_type: str, *, retry_after_s: float | None 
     """
     if status == 200:
         return
-    cls = _BY_STATUS.get(status, HTTPStatusRefused)
     media_type = _multipart.content_type(content_type)[0]
     # SOAP 1.2 part 2, 7.5.2.2: a fault comes with 400 or 500; CXF wraps it in multipart.
-    may_hold_a_fault = cls is HTTPStatusRefused and status >= 400
+    may_hold_a_fault = status >= 400 and status not in _BY_STATUS
     if may_hold_a_fault and (media_type in _XML_MEDIA_TYPES or media_type.startswith("multipart/")):
         return
-    raise cls(
+    raise status_error(status, retry_after_s=retry_after_s, hint=_STATUS_HINTS.get(status))
+
+
+def status_error(status: int, *, retry_after_s: float | None = None, hint: str | None = None) -> HTTPStatusRefused:
+    """The error for an HTTP status that ends the exchange; *hint* in place of its class's."""
+    cls = _BY_STATUS.get(status, HTTPStatusRefused)
+    return cls(
         f"the source answered with HTTP status {status}",
         http_status=status,
         retry_after_s=retry_after_s,
-        hint=_STATUS_HINTS.get(status, cls.hint),
+        hint=hint or cls.hint,
     )
 
 

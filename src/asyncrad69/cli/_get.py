@@ -16,6 +16,7 @@ from asyncrad69 import (
     InstanceReference,
     InvalidReferenceError,
     Options,
+    Rad69Error,
     Retry,
     Timeout,
     references_from,
@@ -26,7 +27,8 @@ from asyncrad69 import (
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._gathered import Function, gathered
 from ._output import OUTPUT_OPTIONS, Output, usage_errors
-from ._retrieve import retrieve
+from ._retrieve import failed, retrieve
+from ._studies import STUDY_OPTIONS, Studies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,12 +47,13 @@ class Asked:
     table: tuple[Path, ...]
     reference: tuple[InstanceReference, ...]
 
-    def references(self) -> tuple[InstanceReference, ...]:
-        """All of them, in the order of the options below."""
+    def references(self, of_studies: tuple[InstanceReference, ...] = ()) -> tuple[InstanceReference, ...]:
+        """All of them, in the order of the options below, and then *of_studies*."""
         listed = [
             *_read(references_from_kos, self.kos, "--kos"),
             *_read(references_from_table, self.table, "--table"),
             *self.reference,
+            *of_studies,
         ]
         if not listed:
             raise click.UsageError("nothing to retrieve: pass --kos, --table or --reference")
@@ -235,6 +238,7 @@ _RETRIEVE_OPTIONS: Final = (
     help="What to do about files that are there: not ask for them, check them, replace them, or refuse to begin.",
 )
 @gathered("asked", Asked, *_ASKED_OPTIONS)
+@gathered("studies", Studies, *STUDY_OPTIONS)
 @gathered("settings", RetrieveSettings, *_RETRIEVE_OPTIONS)
 @gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @gathered("output", Output, *OUTPUT_OPTIONS)
@@ -246,6 +250,7 @@ def get(
     target: str,
     existing: str,
     asked: Asked,
+    studies: Studies,
     settings: RetrieveSettings,
     connection: ConnectionSettings,
     output: Output,
@@ -253,11 +258,16 @@ def get(
     """
     Retrieve instances from a source and write them to files.
 
-    URL is the source's RAD-69 endpoint. Give at least one of --kos, --table and --reference. A file appears under
-    its name only once it is whole. Run the same command again after an interruption: what is there is not asked for.
+    URL is the source's RAD-69 endpoint. Give at least one of --kos, --table, --reference and --study. A file
+    appears under its name only once it is whole. Run the same command again after an interruption: what is there is
+    not asked for.
     """
     client = _client(url, settings, connection)
-    ctx.exit(retrieve(client, asked.references(), target, output, existing=existing))
+    try:
+        of_studies = studies.references(connection)
+    except Rad69Error as exc:
+        ctx.exit(failed(exc, target, output))
+    ctx.exit(retrieve(client, asked.references(of_studies), target, output, existing=existing))
 
 
 def _client(url: str, settings: RetrieveSettings, connection: ConnectionSettings) -> AsyncRad69:

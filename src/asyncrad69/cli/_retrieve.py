@@ -46,7 +46,7 @@ def retrieve(
     except KeyboardInterrupt:
         return _interrupted(tally, target, output)
     except Rad69Error as exc:
-        return _failed(exc, target, output)
+        return failed(exc, target, output)
     except (ValueError, TypeError) as exc:
         if tally.asked:
             raise
@@ -66,7 +66,8 @@ async def _download(
         return await client.download(references, target, on_event=display.note, **options)
 
 
-def _failed(error: Rad69Error, target: str | PathLike[str], output: Output) -> ExitCode:
+def failed(error: Rad69Error, target: str | PathLike[str], output: Output) -> ExitCode:
+    """Say what went wrong, with the report of what came before."""
     if output.debug:
         traceback.print_exception(error)
     output.result(error.report, target, error)
