@@ -32,6 +32,7 @@ from asyncrad69.cli._failures import ExitCode, without_uids
 from asyncrad69.cli._output import Output, in_options
 from asyncrad69.cli._progress import Bar, Lines, Log, Silent, Tally, bar, duration, size
 from asyncrad69.testing import SimulatedSource
+from source import Scripted, ScriptedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -269,6 +270,9 @@ def test_get_passes_its_options_on(source: SimulatedSource, tmp_path: Path, tabl
         pytest.param(("https://x.example/", *ONE, "-o", "o", "--ca-file", "bad.csv"), "PEM", id="ca file"),
         pytest.param(("https://x.example/", *ONE, "-o", "o", "--client-cert", "bad.csv"), "PEM", id="client cert"),
         pytest.param(("https://x.example/", *ONE, "-o", "o", "--client-key", "bad.csv"), "--client-cert", id="key"),
+        pytest.param(
+            ("https://x.example/", *ONE, "-o", "o", "--ca-file", "bad.csv", "--system-trust"), "not both", id="trust"
+        ),
         pytest.param(("http://x.example/", *ONE, "-o", "o", "--timeout-idle", "-1"), "--timeout-idle", id="timeout"),
         pytest.param(
             ("http://x.example/", *ONE, "-o", "o", "--header", "Authorization: x"), "--allow-plaintext", id="plaintext"
@@ -296,8 +300,8 @@ def test_usage(args: tuple[str, ...], complaint: str, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("status", "code", "says"),
     [
-        pytest.param(401, 4, "--user, --bearer-env", id="unauthorised"),
-        pytest.param(403, 4, "--user, --bearer-env", id="forbidden"),
+        pytest.param(401, 4, "--user, --bearer-env, --header, --security-header", id="unauthorised"),
+        pytest.param(403, 4, "--user, --bearer-env, --header, --security-header", id="forbidden"),
         pytest.param(404, 6, "404", id="no such endpoint"),
         pytest.param(302, 6, "302", id="redirect"),
         pytest.param(200, 6, "text/html", id="login page"),
@@ -478,6 +482,53 @@ def test_credentials_are_sent_and_never_shown(
     assert ("Traceback" in result.stderr) is debug
     assert SECRET not in result.output
     assert server.headers[0][header].rpartition(" ")[2] not in result.output
+
+
+_SECURITY = (
+    '<w:Security xmlns:w="http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd">'
+    f"<a>{SECRET}</a></w:Security>"
+)
+
+
+@pytest.mark.parametrize(("name", "given"), [("header.xml", {}), ("-", {"input": _SECURITY})], ids=["file", "stdin"])
+def test_security_header(name: str, given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes out byte for byte, and is in no output."""
+    monkeypatch.chdir(tmp_path)
+    Path("header.xml").write_text(_SECURITY)
+    with ScriptedSource(lambda _: Scripted(status="401 Unauthorized")) as server:
+        result = rad69("get", server.url, *ONE, "-o", "out", "--security-header", name, "--debug", **given)
+    assert _SECURITY.encode() in server.requests[0].body
+    assert result.exit_code == 4, result.output
+    assert SECRET not in result.output
+
+
+@pytest.mark.parametrize("text", [SECRET, f"<{SECRET}/>", _SECURITY.removesuffix(">")])
+def test_a_security_header_that_is_none(text: str, tmp_path: Path) -> None:
+    """Exit code 4 before anything is sent, without its content."""
+    file = tmp_path / "header.xml"
+    file.write_text(text)
+    result = rad69("get", "https://127.0.0.1:1/", *ONE, "-o", tmp_path / "out", "--security-header", file)
+    assert result.exit_code == 4, result.output
+    assert "security header" in result.stderr
+    assert SECRET not in result.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's store is no file that a test can name")
+def test_system_trust(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--system-trust trusts what the operating system trusts, and says which extra it needs where it needs one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with ScriptedSource(lambda _: Scripted(status="404 Not Found"), tls=context) as server:
+        args = ("get", server.url, *ONE, "-o", tmp_path / "out", "--attempts", 1)
+        assert rad69(*args).exit_code == 5
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        assert rad69(*args, "--system-trust").exit_code == 6
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+        monkeypatch.setitem(sys.modules, "truststore", None)
+        without = rad69(*args, "--system-trust")
+    assert without.exit_code == 2
+    assert 'pip install "asyncrad69[truststore]"' in without.stderr
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from asyncrad69 import (
     XDSMissingDocumentError,
     _endpoint,
 )
-from asyncrad69._endpoint import _error_table, _translate
+from asyncrad69._http_errors import error_table, translate
 from replies import answer, error as registry_error, fault_12
 from source import Asked, Scripted, ScriptedSource
 
@@ -73,7 +73,7 @@ HTTPX_ERRORS = [
 @pytest.mark.parametrize("cls", HTTPX_ERRORS)
 def test_every_error_of_httpx_is_translated(cls: type[Exception]) -> None:
     """No class of the installed httpx passes through untranslated, and none tells what a peer wrote."""
-    ours = _translate(cls("secret bytes"), _error_table(httpx))
+    ours = translate(cls("secret bytes"), error_table(httpx))
     assert isinstance(ours, TransportError)
     if not issubclass(cls, httpx.NetworkError):
         assert "secret" not in str(ours)
@@ -81,7 +81,7 @@ def test_every_error_of_httpx_is_translated(cls: type[Exception]) -> None:
 
 def test_a_bug_is_not_translated() -> None:
     """What is not the transport's error stays what it is."""
-    assert _translate(KeyError("x"), _error_table(httpx)) is None
+    assert translate(KeyError("x"), error_table(httpx)) is None
 
 
 @pytest.mark.anyio

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from asyncrad69 import AsyncRad69
-from asyncrad69._endpoint import _environment_proxy
+from asyncrad69._connection import _environment_proxy
 from asyncrad69._transport import DirectTransport
 from asyncrad69.testing import SimulatedSource
 

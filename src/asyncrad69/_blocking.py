@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from types import TracebackType
 
+    from ._connection import Auth, ConnectionOptions, HTTPClient, Login, SecurityHeaderGiven
     from ._dicom import Dataset
     from ._download import Durability, Existing
-    from ._endpoint import Auth, ConnectionOptions, HTTPClient
     from ._instance import Instance
     from ._options import RetrieveOptions, Timeout
     from ._references import InstanceReference, References
     from ._report import Report
     from ._retrieval import AsyncRetrieval
+    from ._tls import Certificate, Verify
 
 T = TypeVar("T")
 
@@ -50,13 +51,16 @@ class Rad69:
         url: As for `AsyncRad69`, as are all others.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all are keywords, and documented one by one
         self,
         url: str,
         *,
         auth: Auth | None = None,
+        login: Login | None = None,
+        security_header: SecurityHeaderGiven | None = None,
         headers: Mapping[str, str] | None = None,
-        verify: str | PathLike[str] | None = None,
+        verify: Verify | None = None,
+        cert: Certificate | None = None,
         ssl_context: SSLContext | None = None,
         proxy: str | None = None,
         trust_env: bool = False,
@@ -69,8 +73,11 @@ class Rad69:
         self._client = AsyncRad69(
             url,
             auth=auth,
+            login=login,
+            security_header=security_header,
             headers=headers,
             verify=verify,
+            cert=cert,
             ssl_context=ssl_context,
             proxy=proxy,
             trust_env=trust_env,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Self, Unpack
 from anyio import CancelScope, create_task_group, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
+from ._connection import Auth, Connection, HTTPClient, Login, SecurityHeaderGiven
 from ._content import MemoryBudget
 from ._download import Download
-from ._endpoint import Auth, Connection, Endpoint, HTTPClient
+from ._endpoint import Endpoint
 from ._errors import IncompleteRetrieveError, InvalidInstanceError
 from ._options import KIB, MIB, Options, RetrieveOptions
 from ._plan import addressed
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ._download import Durability, Existing
     from ._instance import Instance
     from ._report import Report
+    from ._tls import Certificate, Verify
 
 # Parsing is quicker on the spot than in a thread, up to what would hold up the event loop for long.
 _PARSE_IN_THREAD = 32 * MIB
@@ -47,11 +49,23 @@ class AsyncRad69:
 
     Args:
         url: The RAD-69 endpoint.
-        auth: Anything httpx takes for ``auth``, e.g. ``(user, password)``.
+        auth: Anything httpx takes for ``auth``, e.g. ``(user, password)``; or a function that takes nothing and gives
+            a bearer token, async or not. It is called before the first request, and once for all tasks when the
+            source answers 401.
+        login: An async function that is given the `httpx.AsyncClient` of all requests and logs in, so that this has
+            the session's cookies; one that is not async is given an `httpx.Client`, in a thread, whose cookies are
+            taken over. It is called before the first request, and once for all tasks when the source answers 401,
+            with an HTML page or with a redirect.
+        security_header: A ``wsse:Security`` element, e.g. with a SAML assertion (IHE XUA), as bytes or text, sent
+            byte for byte; or a function, async or not, that gives one. It is called again a minute before the
+            assertion's NotOnOrAfter, or each time where there is none, and when the source refuses it.
         headers: Sent with every request.
-        verify: A file of CA certificates to trust in place of the usual ones.
-        ssl_context: All of TLS, client certificate included, in place of *verify*.
-        proxy: The URL of an HTTP proxy.
+        verify: A file of CA certificates to trust in place of the usual ones; ``"system"`` for those of the operating
+            system (``asyncrad69[truststore]`` on macOS and Windows).
+        cert: Our certificate for mutual TLS: a PEM file that has its key too, ``(certificate, key)``, or
+            ``(certificate, key, password)``.
+        ssl_context: All of TLS, in place of *verify* and *cert*.
+        proxy: The URL of an HTTP proxy. One with https is trusted as the source is.
         trust_env: Whether to take a proxy from the environment; off, since it would carry credentials there.
         allow_plaintext: Whether credentials may go out over ``http://`` to another machine.
         http_client: An `httpx.AsyncClient` to borrow, or one with the same interface (httpx2). It is neither closed
@@ -63,16 +77,20 @@ class AsyncRad69:
         **options: Defaults for every retrieve; see `Options`.
 
     Raises:
-        ValueError, TypeError: An option that makes no sense, said before anything is sent.
+        ValueError, TypeError: An option that makes no sense, or a security header that is none, said before anything
+            is sent.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all are keywords, and documented one by one
         self,
         url: str,
         *,
         auth: Auth | None = None,
+        login: Login | None = None,
+        security_header: SecurityHeaderGiven | None = None,
         headers: Mapping[str, str] | None = None,
-        verify: str | PathLike[str] | None = None,
+        verify: Verify | None = None,
+        cert: Certificate | None = None,
         ssl_context: SSLContext | None = None,
         proxy: str | None = None,
         trust_env: bool = False,
@@ -89,8 +107,11 @@ class AsyncRad69:
             Connection(
                 url=url,
                 auth=auth,
+                login=login,
+                security_header=security_header,
                 headers=dict(headers or {}),
                 verify=verify,
+                cert=cert,
                 ssl_context=ssl_context,
                 proxy=proxy,
                 trust_env=trust_env,

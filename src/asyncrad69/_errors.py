@@ -22,6 +22,7 @@ What can go wrong, as a tree sorted by two questions: whose fault is it, and is 
     |  |  |- ServerBusy               429, 503
     |  |- SoapFault                   a SOAP 1.1 or 1.2 fault
     |  |- RegistryError               an ebRS RegistryError, by its code
+    |- CredentialsError               our own token, login or security header cannot be had
     |- StorageError                   an instance could not be written
     |- IncompleteRetrieveError        the sum of a retrieve that did not get everything
 
@@ -223,7 +224,7 @@ class AuthenticationError(HTTPStatusRefused):
     """401, 403 or 407: who we are is unknown, or not allowed to do this."""
 
     fatal = True
-    hint = "Pass auth=, headers= or a client certificate (ssl_context=) that the source accepts."
+    hint = "Pass auth=, login=, security_header= or a client certificate (cert=) that the source accepts."
 
 
 class RequestTooLarge(HTTPStatusRefused):
@@ -397,6 +398,16 @@ def registry_error_class(error_code: str) -> type[RegistryError]:
 
 
 # --- ours ----------------------------------------------------------------------------------------------
+
+
+class CredentialsError(Rad69Error):
+    """
+    What should say who we are cannot be had: a token, a login or a security header. Nothing was sent with it.
+
+    Its ``__cause__`` is what the caller's own function raised, if it raised.
+    """
+
+    fatal = True
 
 
 class StorageError(Rad69Error):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from ._content_encoding import content_decoder
-from ._errors import HTTPStatusRefused, SoapError, SoapFault
+from ._errors import HTTPStatusRefused, Rad69Error, SoapError, SoapFault
 from ._events import BytesReceived, Event
 from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
-from ._soap import ACCEPT, DocumentResponse, Manifest, mtom_body, request_xml, simple_body
+from ._soap import ACCEPT, DocumentResponse, Manifest, mtom_body, new_message_id, request_xml, simple_body
 
 if TYPE_CHECKING:
     from ._content import Assembly
     from ._endpoint import Endpoint
+    from ._identity import Proof
     from ._instance import Content
     from ._options import Limits, Options, Packaging
     from ._plan import Request
@@ -74,14 +76,41 @@ async def exchange(
     Send *request* and *deliver* its documents, one after the other, as they come.
 
     While a document is being delivered nothing is read, so that a slow consumer slows the source down; the limits
-    of `Timeout` do not run.
+    of `Timeout` do not run. A source that no longer knows who we are is asked once more, with a new proof of it.
 
     Raises:
         Rad69Error: The exchange failed. What was delivered before stays delivered.
     """
-    envelope = await _envelope(request, options, to=options.to or endpoint.url, message_id=message_id)
+    ask = partial(
+        _ask, endpoint, request, options, packaging=packaging, deliver=deliver, answer=answer, assembly=assembly
+    )
+    proof = await endpoint.identity.proof()
+    try:
+        await ask(message_id=message_id, proof=proof)
+    except Rad69Error as exc:
+        if not endpoint.identity.renews_after(exc, proof):
+            raise
+    else:
+        return
+    await ask(message_id=new_message_id(), proof=await endpoint.identity.proof())
+
+
+async def _ask(
+    endpoint: Endpoint,
+    request: Request,
+    options: Options,
+    *,
+    message_id: str,
+    proof: Proof,
+    packaging: Packaging,
+    deliver: Deliver,
+    answer: Answer,
+    assembly: Assembly,
+) -> None:
+    to = options.to or endpoint.url
+    envelope = await _envelope(request, options, to=to, message_id=message_id, security_header=proof.security_header)
     content_type, body = mtom_body(envelope) if packaging == "mtom" else simple_body(envelope)
-    posting = endpoint.post(body, content_type=content_type, accept=ACCEPT, timeouts=options.timeout)
+    posting = endpoint.post(body, content_type=content_type, accept=ACCEPT, timeouts=options.timeout, token=proof.token)
     async with posting as (response, blocks):
         check_status(response.status, response.content_type, retry_after_s=response.retry_after_s)
         reply = Reply(
@@ -105,10 +134,14 @@ async def exchange(
         await reading.finish()
 
 
-async def _envelope(request: Request, options: Options, *, to: str, message_id: str) -> bytes:
+async def _envelope(request: Request, options: Options, *, to: str, message_id: str, security_header: bytes) -> bytes:
     def write() -> bytes:
         return request_xml(
-            request.references, transfer_syntaxes=options.transfer_syntaxes, to=to, message_id=message_id
+            request.references,
+            transfer_syntaxes=options.transfer_syntaxes,
+            to=to,
+            message_id=message_id,
+            security_header=security_header,
         )
 
     return await to_thread.run_sync(write) if len(request.references) > _MANY_INSTANCES else write()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ._connection import Connection, ConnectionOptions
 from ._content_encoding import content_decoder
-from ._endpoint import Connection, ConnectionOptions, Endpoint
+from ._endpoint import Endpoint
 from ._errors import InvalidReferenceError, LimitExceeded, QidoError
 from ._options import MIB, Timeout
 from ._references import InstanceReference, valid_addressing, valid_uid
@@ -102,7 +103,9 @@ def _connection(qido_url: str, place: _Place, options: ConnectionOptions) -> Con
 
 
 async def _page(endpoint: Endpoint, query: dict[str, str], timeouts: Timeout) -> list[Any]:
-    async with endpoint.get({"includefield": _SERIES, **query}, accept=_JSON, timeouts=timeouts) as (response, blocks):
+    token = (await endpoint.identity.proof()).token
+    asking = endpoint.get({"includefield": _SERIES, **query}, accept=_JSON, timeouts=timeouts, token=token)
+    async with asking as (response, blocks):
         if response.status == 204:
             return []
         if response.status != 200:

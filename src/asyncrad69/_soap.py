@@ -56,11 +56,13 @@ def request_xml(
     transfer_syntaxes: Sequence[str],
     to: str,
     message_id: str,
+    security_header: bytes = b"",
 ) -> bytes:
     """
     The envelope that asks for *references*, each with its repository unique id set.
 
-    Studies and series are grouped: dcm4chee keeps only the last of two SeriesRequests with the same UID.
+    Studies and series are grouped: dcm4chee keeps only the last of two SeriesRequests with the same UID. The
+    *security_header* is an element that stands in the SOAP header as it is: its signatures are over these bytes.
     """
     header = {
         # IHE_WSA101: mustUnderstand on Action. IHE_WSA102, note 1: none on ReplyTo.
@@ -85,11 +87,13 @@ def request_xml(
     }
     text = str(xmltodict.unparse(envelope))  # type: ignore[no-untyped-call]
     placeholder = f"<iherad:StudyRequest>{_PLACEHOLDER}</iherad:StudyRequest>"
-    return text.replace(placeholder, _study_requests(references)).encode()
+    data = text.replace(placeholder, _study_requests(references)).encode()
+    return data.replace(_HEADER_END, security_header + _HEADER_END, 1)
 
 
 # The requests are one pattern, hundreds of times over: written by themselves they take a tenth of the time.
 _PLACEHOLDER = "-"
+_HEADER_END = b"</s:Header>"
 
 
 def _study_requests(references: Iterable[InstanceReference]) -> str:

@@ -18,7 +18,7 @@ except ImportError as exc:
     raise ImportError("asyncrad69.dicomtrolley needs dicomtrolley: pip install 'asyncrad69[dicomtrolley]'") from exc
 
 from ._blocking import Rad69
-from ._endpoint import ConnectionOptions
+from ._connection import ConnectionOptions
 from ._errors import Rad69Error
 from ._options import RetrieveOptions
 

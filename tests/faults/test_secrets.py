@@ -6,11 +6,12 @@ import asyncio
 import logging
 import pickle
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import httpx
 import pytest
 
-from asyncrad69 import AsyncRad69, IncompleteRetrieveError, Rad69Error, StorageError
+from asyncrad69 import AsyncRad69, CredentialsError, IncompleteRetrieveError, Rad69Error, StorageError
 
 from .catalogue import FAULTS, Fault
 from .driver import ONCE, client_context
@@ -18,6 +19,7 @@ from .server import Exchange, FaultServer, good
 from .wire import PATIENT_ID, PATIENT_NAME, Study
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 STUDY = Study.of()
@@ -25,11 +27,13 @@ STUDY = Study.of()
 PASSWORD = "sentinelpassword"
 TOKEN = "sentineltoken"
 ASSERTION = "sentinelassertion"
+COOKIE = "sentinelcookie"
 
 SECRETS = (
     PASSWORD,
     TOKEN,
     ASSERTION,
+    COOKIE,
     PATIENT_NAME.split("^")[0],
     PATIENT_ID,
     "c2VudGluZWx1c2VyOnNlbnRpbmVscGFzc3dvcmQ=",
@@ -37,6 +41,25 @@ SECRETS = (
 
 BASIC: dict[str, Any] = {"auth": ("sentineluser", PASSWORD)}
 BEARER: dict[str, Any] = {"headers": {"Authorization": f"Bearer {TOKEN}", "X-Saml": ASSERTION}}
+WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
+HEADER = f'<wsse:Security xmlns:wsse="{WSSE}"><a>{ASSERTION}</a></wsse:Security>'
+
+
+async def _token() -> str:
+    return TOKEN
+
+
+async def _login(http: httpx.AsyncClient) -> None:
+    http.cookies.set("session", COOKIE)
+
+
+async def _header() -> bytes:
+    return HEADER.encode()
+
+
+FUNCTIONS: dict[str, Any] = {"auth": _token, "login": _login, "security_header": _header}
+FIXED: dict[str, Any] = {"security_header": HEADER}
+EVERYTHING = {"basic": BASIC, "bearer": BEARER, "functions": FUNCTIONS, "security header": FIXED}
 
 #: One of each kind of failure.
 NAMES = (
@@ -86,7 +109,7 @@ def _check(texts: list[str], allowed: tuple[str, ...] = ()) -> None:
             assert not [text for text in texts if secret in text], f"{secret} got out"
 
 
-@pytest.mark.parametrize("credentials", [BASIC, BEARER], ids=["basic", "bearer"])
+@pytest.mark.parametrize("credentials", EVERYTHING.values(), ids=EVERYTHING)
 @pytest.mark.parametrize("fault", CHOSEN, ids=lambda fault: fault.name)
 def test_no_failure_tells_a_secret(fault: Fault, credentials: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     """With every logger at DEBUG: sentinels are nowhere, UIDs at DEBUG only, and the error pickles, small."""
@@ -147,6 +170,53 @@ def test_no_file_name_tells_a_secret(tmp_path: Path, caplog: pytest.LogCaptureFi
         asyncio.run(main())
     assert names
     _check([*names, *_records(caplog)])
+
+
+def _told(value: object) -> Callable[..., Any]:
+    return lambda: value
+
+
+def _raising(error: Exception) -> Callable[..., Any]:
+    def function() -> NoReturn:
+        raise error
+
+    return function
+
+
+REQUEST = httpx.Request("POST", "https://idp.example/", headers={"Authorization": TOKEN}, content=PASSWORD)
+
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "token": {"auth": _told(f"Bearer {TOKEN}")},
+    "not XML": {"security_header": _told(HEADER + "<")},
+    "not a header": {"security_header": _told(f"<{ASSERTION}/>")},
+    "identity provider": {"auth": _raising(httpx.ConnectError("no", request=REQUEST))},
+    "login": {"login": lambda _: _raising(httpx.ReadTimeout("no", request=REQUEST))()},
+}
+
+
+@pytest.mark.parametrize("credentials", UNUSABLE.values(), ids=UNUSABLE)
+def test_credentials_that_cannot_be_had_are_not_told(
+    credentials: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a function gave that cannot be sent, and what httpx's errors from inside it carry, stays inside."""
+    caplog.set_level(logging.DEBUG)
+
+    async def main() -> Rad69Error:
+        async with AsyncRad69("https://localhost:1/", repository_unique_id="1.2.3", **credentials) as rad69:
+            with pytest.raises(CredentialsError) as caught:
+                await rad69.get_dataset(STUDY.references[0])
+        return caught.value
+
+    error = asyncio.run(main())
+    _check([*_texts(error), _pickled(error), *_records(caplog)])
+
+
+@pytest.mark.parametrize("given", [HEADER + "<", f"<{ASSERTION}/>", HEADER.encode("utf-16")])
+def test_a_refused_security_header_is_not_repeated(given: str | bytes) -> None:
+    """One that is no header is refused when the client is made, and the message has nothing of it."""
+    with pytest.raises(ValueError, match="security header") as caught:
+        AsyncRad69("https://source.example/", security_header=given)
+    _check(_texts(caught.value)[1:])
 
 
 @pytest.mark.parametrize("url", [f"http://user:{PASSWORD}@localhost/", f"ftp://{TOKEN}/"])

@@ -341,11 +341,7 @@ def bench(
     with usage_errors():
         client = AsyncRad69(
             url,
-            auth=connection.auth(),
-            headers=connection.headers(),
-            ssl_context=connection.ssl_context(),
-            proxy=connection.proxy_url(),
-            allow_plaintext=connection.allow_plaintext,
+            **connection.keywords(),
             repository_unique_id=repository,
             home_community_id=home_community,
         )

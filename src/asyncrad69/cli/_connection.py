@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import click
 
+from asyncrad69._tls import SYSTEM, tls_context
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import ssl
+    from collections.abc import Callable, Iterator
 
 _PASSWORD: Final = "RAD69_PASSWORD"  # noqa: S105 - the variable's name
 _KEY_PASSWORD: Final = "RAD69_KEY_PASSWORD"  # noqa: S105 - the variable's name
@@ -32,11 +34,24 @@ class ConnectionSettings:
     user: str | None
     password_stdin: bool
     bearer_env: str | None
+    security_header: Path | None
     ca_file: Path | None
+    system_trust: bool
     client_cert: Path | None
     client_key: Path | None
     proxy: str | None
     allow_plaintext: bool
+
+    def keywords(self) -> dict[str, Any]:
+        """All of it, as the client's keywords."""
+        return {
+            "auth": self.auth(),
+            "security_header": self.given_security_header(),
+            "headers": self.headers(),
+            "ssl_context": self.ssl_context(),
+            "proxy": self.proxy_url(),
+            "allow_plaintext": self.allow_plaintext,
+        }
 
     def auth(self) -> tuple[str, str] | None:
         """User and password."""
@@ -55,16 +70,30 @@ class ConnectionSettings:
             headers["Authorization"] = f"Bearer {_environment(self.bearer_env, '--bearer-env')}"
         return headers
 
+    def given_security_header(self) -> bytes | Callable[[], bytes] | None:
+        """The element; a file is read again when its assertion expires, since another command may renew it."""
+        if self.security_header is None:
+            return None
+        if str(self.security_header) != "-":
+            return self.security_header.read_bytes
+        if self.password_stdin:
+            raise click.UsageError("stdin has one secret: pass --password-stdin or --security-header -, not both")
+        return sys.stdin.buffer.read()
+
     def ssl_context(self) -> ssl.SSLContext | None:
         """All of TLS; ``None`` where nothing was asked for."""
         if self.client_key is not None and self.client_cert is None:
             raise click.UsageError("--client-key is the key of a --client-cert")
-        if self.ca_file is None and self.client_cert is None:
+        if self.ca_file is not None and self.system_trust:
+            raise click.UsageError("pass --ca-file or --system-trust, not both")
+        if self.ca_file is None and self.client_cert is None and not self.system_trust:
             return None
         try:
-            context = ssl.create_default_context(cafile=self.ca_file)
+            context = tls_context(SYSTEM if self.system_trust else self.ca_file)
         except OSError as exc:
             raise click.BadParameter(f"not a file of PEM certificates: {_reason(exc)}", param_hint="--ca-file") from exc
+        except ImportError as exc:
+            raise click.UsageError(str(exc).replace(f'verify="{SYSTEM}"', "--system-trust")) from exc
         if self.client_cert is not None:
             self._load_client_certificate(context, self.client_cert)
         return context
@@ -149,7 +178,13 @@ CONNECTION_OPTIONS: Final = (
     click.option("--user", metavar="NAME", help=f"Log in as NAME, with the password in {_PASSWORD}."),
     click.option("--password-stdin", is_flag=True, help="Read the password of --user from stdin."),
     click.option("--bearer-env", metavar="VARIABLE", help="Send the token in this environment variable."),
+    click.option(
+        "--security-header",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path, allow_dash=True),
+        help="Send the wsse:Security element in this file, e.g. with a SAML assertion; - reads it from stdin.",
+    ),
     click.option("--ca-file", type=_FILE, help="Trust these certificate authorities (PEM) and no others."),
+    click.option("--system-trust", is_flag=True, help="Trust the certificate authorities of the operating system."),
     click.option("--client-cert", type=_FILE, help="Our certificate (PEM), where the source asks for one."),
     click.option(
         "--client-key", type=_FILE, help=f"Its key, if in a file of its own; {_KEY_PASSWORD} has its password."

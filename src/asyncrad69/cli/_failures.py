@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from asyncrad69 import (
     AuthenticationError,
+    CredentialsError,
     HTTPStatusRefused,
     NotARad69Response,
     Rad69Error,
@@ -38,6 +39,7 @@ class ExitCode(IntEnum):
 # The first that fits, so the most specific first.
 _CODES: Final[tuple[tuple[type[Rad69Error], ExitCode], ...]] = (
     (AuthenticationError, ExitCode.AUTHENTICATION),
+    (CredentialsError, ExitCode.AUTHENTICATION),
     (StorageError, ExitCode.STORAGE),
     (TransportError, ExitCode.UNREACHABLE),
     (ServerBusy, ExitCode.UNREACHABLE),

@@ -274,10 +274,6 @@ def _client(url: str, settings: RetrieveSettings, connection: ConnectionSettings
     with usage_errors():
         return AsyncRad69(
             url,
-            auth=connection.auth(),
-            headers=connection.headers(),
-            ssl_context=connection.ssl_context(),
-            proxy=connection.proxy_url(),
-            allow_plaintext=connection.allow_plaintext,
+            **connection.keywords(),
             **settings.options(),
         )

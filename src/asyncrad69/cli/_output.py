@@ -140,8 +140,13 @@ def _error_dict(error: Rad69Error | None) -> dict[str, Any]:
 
 # The library's hints name keywords; here they have other names. The longest first.
 _OPTIONS: Final = (
-    ("auth=, headers= or a client certificate (ssl_context=)", "--user, --bearer-env, --header or --client-cert"),
-    ("ssl_context=context, an ssl.SSLContext with load_cert_chain(certificate, key)", "--client-cert and --client-key"),
+    (
+        "auth=, login=, security_header= or a client certificate (cert=)",
+        "--user, --bearer-env, --header, --security-header or --client-cert",
+    ),
+    ("cert=(certificate, key), two PEM files, or your own ssl_context=", "--client-cert and --client-key"),
+    ("names, or 'system'", "names, or --system-trust"),
+    ("function given as security_header=", "--security-header"),
     ("timeout=Timeout(first_byte_s=..., idle_s=...)", "--timeout-first-byte, --timeout-idle"),
     ("transfer_syntaxes=AS_STORED", "--transfer-syntax as-stored"),
     ("identity='instance' or 'content-id'", "--identity instance or --identity content-id"),

@@ -1,0 +1,153 @@
+"""Every error of httpx, or of a library with its names, becomes one of ours here."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import httpx
+
+from ._errors import ConnectionFailed, ConnectionLost, Rad69Error, TLSError, TransferTimeout, TransportError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ErrorTable: TypeAlias = tuple[tuple[type[Exception], Callable[[Exception], Rad69Error]], ...]
+
+
+@contextmanager
+def translated(errors: ErrorTable) -> Iterator[None]:
+    """Raise what comes as ours, where the table has it."""
+    try:
+        yield
+    except StopAsyncIteration:
+        raise
+    except Exception as exc:
+        ours = translate(exc, errors)
+        if ours is None:
+            raise
+        raise ours from without_body(exc)
+
+
+def module_of(client: object) -> ModuleType:
+    """httpx, or the library with the same names (httpx2) that the client's class comes from."""
+    for cls in type(client).__mro__:
+        module = sys.modules.get(cls.__module__.partition(".")[0])
+        if module is not None and hasattr(module, "RemoteProtocolError"):
+            return module
+    return httpx
+
+
+def error_table(module: ModuleType) -> ErrorTable:
+    """Exception class to ours, the most specific first."""
+    named: tuple[tuple[str, Callable[[Exception], Rad69Error]], ...] = (
+        ("ConnectTimeout", lambda _: TransferTimeout("no connection was made in time", phase="connect")),
+        ("ReadTimeout", lambda _: TransferTimeout("nothing came for too long", phase="idle")),
+        ("WriteTimeout", lambda _: TransferTimeout("the request could not be sent in time", phase="send")),
+        ("PoolTimeout", _pool_timeout),
+        ("ConnectError", _connect_error),
+        ("ProxyError", lambda _: ConnectionFailed("the proxy refused the connection")),
+        ("UnsupportedProtocol", lambda _: ConnectionFailed("the proxy's or the source's URL scheme is not supported")),
+        ("LocalProtocolError", lambda _: TransportError("the request cannot be sent: a header is not valid HTTP")),
+        ("RemoteProtocolError", _framing_error),
+        ("NetworkError", _network_error),
+        ("TransportError", lambda exc: TransportError(f"the transport failed: {type(exc).__name__}")),
+        ("HTTPError", lambda exc: TransportError(f"the exchange failed: {type(exc).__name__}")),
+    )
+    return tuple((getattr(module, name), make) for name, make in named)
+
+
+def translate(exc: Exception, table: ErrorTable) -> Rad69Error | None:
+    """Our error for *exc*; ``None`` where it is not the transport's."""
+    return next((make(exc) for cls, make in table if isinstance(exc, cls)), None)
+
+
+def without_body(exc: Exception) -> Exception:
+    """httpx's exceptions carry the request, and with it the assertion or the password: leave method and URL."""
+    request = getattr(exc, "_request", None)
+    if isinstance(request, httpx.Request):
+        exc.request = httpx.Request(request.method, request.url.copy_with(query=None))  # type: ignore[attr-defined]
+    return exc
+
+
+def _pool_timeout(_: Exception) -> Rad69Error:
+    return TransportError(
+        "no connection of the http_client became free",
+        hint="Give the http_client at least as many connections as concurrency, and no pool timeout.",
+    )
+
+
+def _framing_error(exc: Exception) -> Rad69Error:
+    # Some of these texts quote the peer's bytes, which may be anything.
+    ended = any(phrase in str(exc) for phrase in ("peer closed connection", "Server disconnected"))
+    return ConnectionLost(f"the reply's HTTP framing broke{': ' + str(exc) if ended else ''}")
+
+
+def _network_error(exc: Exception) -> Rad69Error:
+    tls = _tls_error(exc)
+    return tls or ConnectionLost(f"the connection was lost: {_system_reason(exc)}")
+
+
+def _connect_error(exc: Exception) -> Rad69Error:
+    return _tls_error(exc) or ConnectionFailed(
+        f"no connection to the source: {_system_reason(exc)}", hint="Check the host, the port, and the firewall."
+    )
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = exc
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _system_reason(exc: Exception) -> str:
+    """The operating system's words, which httpx often leaves out."""
+    for cause in _causes(exc):
+        if isinstance(cause, OSError) and cause.strerror:
+            # asyncio writes its own words beside the number; name resolution has numbers of its own, below 0.
+            return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
+    return str(exc) or type(exc).__name__
+
+
+def _tls_error(exc: Exception) -> TLSError | None:
+    for cause in _causes(exc):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _certificate_error(cause)
+        if isinstance(cause, ssl.SSLError) and (cause.reason or "") in _TLS_ALERTS:
+            message, hint = _TLS_ALERTS[cause.reason or ""]
+            return TLSError(message, hint=hint)
+    return None
+
+
+_CA_HINT = "Pass verify='/path/to/ca.pem' with the certificate authority that the source's operator names, or 'system'."
+_HOST_HINT = "The URL must use the name that the certificate is for."
+_CLIENT_HINT = "Pass cert=(certificate, key), two PEM files, or your own ssl_context=."
+
+_TLS_ALERTS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the source requires a client certificate", _CLIENT_HINT),
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": ("the source refused the TLS handshake", _CLIENT_HINT),
+    "TLSV1_ALERT_UNKNOWN_CA": ("the source does not trust our client certificate", _CLIENT_HINT),
+    "TLSV1_ALERT_PROTOCOL_VERSION": ("the source offers no TLS version that is safe", "TLS 1.2 or later is needed."),
+    "WRONG_VERSION_NUMBER": ("the source does not speak TLS on this port", "Check the port, or use http://."),
+    "UNSUPPORTED_PROTOCOL": ("the source offers no TLS version that is safe", "TLS 1.2 or later is needed."),
+}
+
+
+def _certificate_error(error: ssl.SSLCertVerificationError) -> TLSError:
+    # OpenSSL's X509_V_ERR numbers.
+    if error.verify_code == 10:
+        return TLSError("the source's certificate has expired", hint="Its operator has to renew it.")
+    if error.verify_code in {62, 64}:
+        return TLSError("the source's certificate is for another host", hint=_HOST_HINT)
+    if error.verify_code in {2, 18, 19, 20, 21}:
+        return TLSError("the source's certificate is signed by an authority this Python does not know", hint=_CA_HINT)
+    return TLSError(f"the source's certificate is not valid: {error.verify_message}", hint=_CA_HINT)
+
+
+# Every name the table needs is there at import: a later httpx that drops one fails here, not in an exchange.
+error_table(httpx)
