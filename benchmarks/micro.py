@@ -66,6 +66,7 @@ def _decode(body: bytes, size: int) -> None:
         max_header_count=limits.max_header_count,
         max_headers=limits.max_headers,
         max_parts=_PARTS,
+        max_boundary=limits.max_boundary,
     )
     for start in range(0, len(body), size):
         for _ in decoder.feed(body[start : start + size]):

@@ -267,12 +267,15 @@ def simple(root: str, *, content_type: str = "application/soap+xml; charset=utf-
 
 LIMITS: Final = ReplyLimits(
     max_root=1 << 20,
+    max_fault=1 << 20,
+    max_xml_depth=64,
     max_part=1 << 20,
     max_preamble=4096,
     max_header_line=2048,
     max_header_count=16,
     max_headers=4096,
     max_parts=40,
+    max_boundary=1024,
 )
 
 

@@ -15,7 +15,7 @@ import pytest
 from pydicom.uid import UID
 
 from asyncrad69 import InvalidInstanceError, InvalidReferenceError
-from asyncrad69._dicom import examine, read_dataset, read_header
+from asyncrad69._dicom import Bounds, examine, read_dataset, read_header
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.70"
@@ -295,8 +295,25 @@ def test_sequences_nest_up_to_a_depth(depth: int) -> None:
     else:
         for _ in range(depth):
             data = LITTLE.sequence(0x00400275, LITTLE.item(data))
-    flaw = examine(file(data)).flaw
-    assert flaw == (None if depth == 32 else "nests sequences deeper than 32")
+    facts = examine(file(data))
+    assert facts.flaw == (None if depth == 32 else "nests sequences deeper than 32")
+    assert facts.exceeded == (None if depth == 32 else "max_dicom_depth")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "exceeded"),
+    [
+        (Bounds(), "max_dicom_inflation"),
+        (Bounds(max_dicom_inflation=2000), None),
+        (Bounds(max_dicom_inflation=2000, max_part=1 << 20), "max_part"),
+    ],
+)
+def test_a_deflated_data_set_inflates_up_to_its_bounds(bounds: Bounds, exceeded: str | None) -> None:
+    """By its ratio and by its size; which of them it was is said."""
+    pixel_data = LITTLE(0x7FE00010, "OB", bytes(2 << 20))
+    facts = examine(file(deflated(pixel_data), DEFLATED), bounds)
+    assert facts.exceeded == exceeded
+    assert (facts.flaw is None) == (exceeded is None)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from asyncrad69 import (
     ConnectionFailed,
     HTTPStatusRefused,
     InstanceReference,
+    LimitExceeded,
     Rad69Error,
     Retry,
     SoapFault,
@@ -32,6 +33,7 @@ from asyncrad69 import (
     _endpoint,
 )
 from asyncrad69._http_errors import error_table, translate
+from asyncrad69._transport import FramingTooLong
 from replies import answer, error as registry_error, fault_12
 from source import Asked, Scripted, ScriptedSource
 
@@ -71,7 +73,7 @@ HTTPX_ERRORS = [
 
 
 @pytest.mark.parametrize("cls", HTTPX_ERRORS)
-def test_every_error_of_httpx_is_translated(cls: type[Exception]) -> None:
+def test_every_error_of_httpx_istranslated(cls: type[Exception]) -> None:
     """No class of the installed httpx passes through untranslated, and none tells what a peer wrote."""
     ours = translate(cls("secret bytes"), error_table(httpx))
     assert isinstance(ours, TransportError)
@@ -79,7 +81,18 @@ def test_every_error_of_httpx_is_translated(cls: type[Exception]) -> None:
         assert "secret" not in str(ours)
 
 
-def test_a_bug_is_not_translated() -> None:
+@pytest.mark.parametrize(
+    ("error", "maximum"), [(FramingTooLong(7), 7), (httpx.RemoteProtocolError("Receive buffer too long"), 100 * 1024)]
+)
+def test_framing_without_an_end_is_a_limit(error: Exception, maximum: int) -> None:
+    """From our transport, and from h11 where httpx's own is used."""
+    ours = translate(error, error_table(httpx))
+    assert isinstance(ours, LimitExceeded)
+    assert (ours.limit, ours.maximum, ours.retryable) == ("http_framing", maximum, False)
+    assert f"{maximum} bytes" in str(ours)
+
+
+def test_a_bug_is_nottranslated() -> None:
     """What is not the transport's error stays what it is."""
     assert translate(KeyError("x"), error_table(httpx)) is None
 
@@ -238,7 +251,7 @@ async def test_refused_credentials(status: str) -> None:
     with ScriptedSource(lambda _: Scripted(status=status)) as source:
         error = await failure(source.url)
     assert isinstance(error, AuthenticationError)
-    assert "Pass auth=" in str(error)
+    assert ("proxy='http://" if status.startswith("407") else "Pass auth=") in str(error)
     assert len(source.requests) == 1
 
 
@@ -252,6 +265,57 @@ async def test_a_borrowed_client_is_neither_closed_nor_changed() -> None:
             assert not lent.is_closed
             assert (dict(lent.headers), lent.timeout, lent.auth, lent.follow_redirects) == before
     assert source.requests[0].header("X-Mine") == "1"
+
+
+@pytest.mark.anyio
+async def test_a_borrowed_client_s_event_hooks_see_each_exchange() -> None:
+    """They are called once for each request and each reply; a header that one adds is sent."""
+    seen: list[object] = []
+
+    async def asked(request: httpx.Request) -> None:
+        request.headers["X-Trace"] = "7"
+        seen.append(request.method)
+
+    async def answered(response: httpx.Response) -> None:
+        seen.append(response.status_code)
+
+    with ScriptedSource(no) as source:
+        async with httpx.AsyncClient(event_hooks={"request": [asked], "response": [answered]}) as lent:
+            assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
+    assert seen == ["POST", 200]
+    assert source.requests[0].header("X-Trace") == "7"
+
+
+@pytest.mark.anyio
+async def test_an_event_hook_that_takes_the_reply_away_is_told_so() -> None:
+    """A hook that reads the body leaves nothing to read: the caller's mistake, said in words, and not a lost reply."""
+
+    async def greedy(response: httpx.Response) -> None:
+        await response.aread()
+
+    with ScriptedSource(no) as source:
+        async with (
+            httpx.AsyncClient(event_hooks={"response": [greedy]}) as lent,
+            AsyncRad69(source.url, http_client=lent) as rad69,
+        ):
+            with pytest.raises(ExceptionGroup) as caught:
+                await rad69.get_dataset(REFERENCE)
+    assert "event hook of the http_client has read the reply" in str(caught.value.exceptions[0])
+    assert len(source.requests) == 1
+
+
+@pytest.mark.anyio
+async def test_an_event_hook_that_refuses_is_heard() -> None:
+    """What a hook raises is an error of the exchange where it is httpx's, e.g. raise_for_status."""
+
+    async def strict(response: httpx.Response) -> None:
+        response.raise_for_status()
+
+    with ScriptedSource(lambda _: Scripted(status="500 Oops")) as source:
+        async with httpx.AsyncClient(event_hooks={"response": [strict]}) as lent:
+            error = await failure(source.url, http_client=lent)
+    assert isinstance(error, TransportError)
+    assert "HTTPStatusError" in str(error)
 
 
 # --- packaging -----------------------------------------------------------------------------------------

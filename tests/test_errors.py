@@ -183,6 +183,7 @@ def test_no_code_is_left_out_of_the_tables() -> None:
     ("status", "retryable", "fatal"),
     [
         (400, False, False),
+        (204, True, False),
         (404, False, True),
         (302, False, True),
         (500, True, False),

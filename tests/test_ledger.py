@@ -13,6 +13,8 @@ from asyncrad69 import (
     ConnectionLost,
     InstanceReference,
     InvalidInstanceError,
+    LimitExceeded,
+    Limits,
     Options,
     ProtocolError,
     Rad69Error,
@@ -22,6 +24,7 @@ from asyncrad69 import (
     TruncatedResponse,
     XDSBusyError,
     XDSMissingDocumentError,
+    XDSTooMuchError,
 )
 from asyncrad69._dicom import Facts
 from asyncrad69._ledger import Ledger, Patience
@@ -99,6 +102,18 @@ def test_refusals_by_name_and_in_general() -> None:
     it.refuse(ALL, [XDSMissingDocumentError("y")])
     assert states(it) == ["refused"] * 3
     assert it.remarks == {"warning of the source: w": 1}
+
+
+def test_an_instance_beyond_a_limit_says_which() -> None:
+    """What an instance was refused for is a LimitExceeded with the name and value of the limit, and a flaw."""
+    it = ledger(limits=Limits(max_dicom_depth=7))
+    facts = Facts(sop_instance_uid=A.sop_instance_uid, flaw="nests too deeply", exceeded="max_dicom_depth")
+    with pytest.raises(LimitExceeded, match=r"limits=Limits\(max_dicom_depth=...\)") as caught:
+        it.identify(None, facts)
+    assert isinstance(caught.value, InvalidInstanceError)
+    assert (caught.value.limit, caught.value.maximum) == ("max_dicom_depth", 7)
+    assert caught.value.references == (A,)
+    assert caught.value.retryable
 
 
 def test_damaged_twice_is_missing_or_delivered() -> None:
@@ -363,6 +378,34 @@ def test_asking_for_less() -> None:
     assert it.settle(ALL, error, progress=False) == [Request((A, B)), Request((C,))]
     assert [len(it.settle(Request((C,)), error, progress=False)) for _ in range(3)] == [1, 1, 0]
     assert states(it)[2] == "refused"
+
+
+@pytest.mark.parametrize("attempts", [2, 3])
+def test_too_much_at_once_is_nobody_s_fault(attempts: int) -> None:
+    """Refused for its size, a request is halved as often as it takes; only what was asked for alone is blamed."""
+    it = ledger(retry=Retry(attempts=attempts))
+    for request in (ALL, ALL, ALL):
+        it.refuse(request, [XDSTooMuchError("x")])
+        assert it.settle(request, None, progress=False) == [Request((A, B)), Request((C,))]
+    alone = Request((C,))
+    again = []
+    for _ in range(attempts):
+        it.refuse(alone, [XDSTooMuchError("x")])
+        again.append(len(it.settle(alone, None, progress=False)))
+    assert again == [1] * (attempts - 1) + [0]
+    assert states(it)[2] == "refused"
+
+
+def test_a_refusal_for_now_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that says in a good answer that it is busy is left alone for a moment; too much is asked for less."""
+    monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
+    patience = Patience(Retry(wait_initial_s=0.5), in_flight=1)
+    for error, wait_s in ((XDSBusyError("later"), 0.5), (XDSTooMuchError("x"), 0.0)):
+        it = ledger()
+        assert it.refusal([ALL]) is None
+        it.refuse(ALL, [error])
+        assert it.refusal([ALL]) is error
+        assert patience.wait_s(it.refusal([ALL]), progress=False) == wait_s
 
 
 def test_ignored_failures_stop_nothing() -> None:

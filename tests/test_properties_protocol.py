@@ -69,7 +69,13 @@ def decode(pieces: Sequence[bytes], boundary: str | None) -> tuple[object, ...]:
     parts: list[list[object]] = []
     ended = 0
     decoder = MultipartDecoder(
-        boundary, max_preamble=60, max_header_line=40, max_header_count=3, max_headers=60, max_parts=6
+        boundary,
+        max_preamble=60,
+        max_header_line=40,
+        max_header_count=3,
+        max_headers=60,
+        max_parts=6,
+        max_boundary=20,
     )
     try:
         for piece in pieces:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from asyncrad69 import InstanceReference, SoapError, SoapFault, _errors as errors
+from asyncrad69 import InstanceReference, LimitExceeded, SoapError, SoapFault, _errors as errors
 from asyncrad69._multipart import MultipartDecoder, Segment, content_type
 from asyncrad69._soap import ACTION, mtom_body, new_message_id, read_manifest, request_xml, simple_body
 from asyncrad69._transfer_syntaxes import AS_STORED
@@ -125,7 +125,13 @@ def test_mtom_packaging_is_one_root_part() -> None:
     header, body = mtom_body(b"<x/>")
     media_type, parameters = content_type(header)
     decoder = MultipartDecoder(
-        parameters["boundary"], max_preamble=0, max_header_line=200, max_header_count=3, max_headers=500, max_parts=1
+        parameters["boundary"],
+        max_preamble=0,
+        max_header_line=200,
+        max_header_count=3,
+        max_headers=500,
+        max_parts=1,
+        max_boundary=70,
     )
     segment, *data, end = decoder.feed(body)
     decoder.finish()
@@ -381,8 +387,9 @@ def test_deep_nesting_is_refused(depth: int) -> None:
     if depth < 62:
         assert read_manifest(xml).status == "Success"
     else:
-        with pytest.raises(SoapError, match="nested deeper than 64"):
+        with pytest.raises(LimitExceeded, match="deeper than 64") as caught:
             read_manifest(xml)
+        assert (caught.value.limit, caught.value.maximum) == ("max_xml_depth", 64)
 
 
 def test_processing_instructions_and_comments_are_ignored() -> None:

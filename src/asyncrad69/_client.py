@@ -65,7 +65,8 @@ class AsyncRad69:
         cert: Our certificate for mutual TLS: a PEM file that has its key too, ``(certificate, key)``, or
             ``(certificate, key, password)``.
         ssl_context: All of TLS, in place of *verify* and *cert*.
-        proxy: The URL of an HTTP proxy. One with https is trusted as the source is.
+        proxy: The URL of an HTTP proxy, with its credentials if it wants any. One with https is trusted as the source
+            is, by *verify*, *cert* and *ssl_context*.
         trust_env: Whether to take a proxy from the environment; off, since it would carry credentials there.
         allow_plaintext: Whether credentials may go out over ``http://`` to another machine.
         http_client: An `httpx.AsyncClient` to borrow, or one with the same interface (httpx2). It is neither closed

@@ -78,6 +78,8 @@ class Connection:
             raise ValueError("TLS and proxies are the http_client's own: set them where it is made")
         if self.ssl_context is not None and (self.verify is not None or self.cert is not None):
             raise ValueError("pass verify and cert, or ssl_context, not both: a context has all of TLS in it")
+        if self.proxy is not None:
+            _checked_proxy(self.proxy, "proxy")
         if isinstance(self.verify, bool):
             raise TypeError("verify is a file of CA certificates; to switch checks off, build an ssl_context that does")
 
@@ -143,6 +145,20 @@ def _checked_url(text: str) -> httpx.URL:
     return url
 
 
+def _checked_proxy(text: str, name: str) -> str:
+    """Checked here: elsewhere a complaint would quote it, password and all."""
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError, TypeError):
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ValueError(
+            f"{name} is not the URL of an HTTP proxy, as in http://proxy.example:3128; others, such as SOCKS, are "
+            "not supported"
+        )
+    return text
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -181,7 +197,7 @@ def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None, read_size: in
     # The retrieve's concurrency bounds the connections. None is kept alive: a byte left over on a reused one is read
     # as the answer to the next question, and may be another patient's.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return httpx.AsyncHTTPTransport(verify=context, proxy=proxy, trust_env=False, limits=limits)
+    return _StockTransport(verify=context, proxy=proxy, trust_env=False, limits=limits)
 
 
 def _tls_and_proxy(connection: Connection) -> tuple[ssl.SSLContext, httpx.Proxy | None]:
@@ -204,10 +220,35 @@ def _context(connection: Connection, *, proxy: str) -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
+class _StockTransport(httpx.AsyncHTTPTransport):
+    """httpx's own, with a request body that is no generator: of one left half way trio complains."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.stream = _Block(request.content)
+        return await super().handle_async_request(request)
+
+
+class _Block(httpx.AsyncByteStream):
+    """One block of bytes, once."""
+
+    def __init__(self, block: bytes) -> None:
+        self._blocks = [block]
+
+    def __aiter__(self) -> _Block:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._blocks:
+            raise StopAsyncIteration
+        return self._blocks.pop()
+
+
 def _environment_proxy(url: httpx.URL) -> str | None:
     if proxy_bypass(url.host if url.port is None else f"{url.host}:{url.port}"):
         return None
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy:
+        return None
     # By convention such a variable may leave the scheme out; httpx.Proxy would not take it.
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+    return _checked_proxy(proxy if "://" in proxy else f"http://{proxy}", "with trust_env, the environment's proxy")

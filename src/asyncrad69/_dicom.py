@@ -34,9 +34,7 @@ _PREAMBLE_SIZE = 128
 _MAX_INTEGER_STRING = 12  # bytes of VR IS, PS3.5 6.2
 _MIN_HEADER: Final = 8  # bytes of an element's header, PS3.5 7.1
 _UNDEFINED: Final = 0xFFFFFFFF
-_MAX_DEPTH = 32  # sequences in sequences; enhanced objects and structured reports stay below 15
-_MAX_INFLATED = 4 << 30
-_MAX_INFLATION = 200  # PS3.5 A.5 deflates headers and pixels; a real study stays below 50:1
+_INFLATED_ALWAYS = 1 << 20  # bytes; the ratio is not looked at below
 
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _EXPLICIT_BIG = "1.2.840.10008.1.2.2"
@@ -69,6 +67,23 @@ _WANTED = _PIXELS | {_SOP_INSTANCE, _STUDY, _SERIES, _SAMPLES, _PHOTOMETRIC, _FR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """
+    How far to follow a document.
+
+    Attributes:
+        max_dicom_depth: Sequences in sequences.
+        max_dicom_inflation: The ratio of a deflated data set (PS3.5 A.5) to its compressed form; a real one stays
+            below 50.
+        max_part: Bytes of a data set once inflated.
+    """
+
+    max_dicom_depth: int = 32
+    max_dicom_inflation: int = 200
+    max_part: int = 4 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """
     What a document says about itself.
@@ -80,6 +95,7 @@ class Facts:
         study_instance_uid: See above.
         transfer_syntax_uid: From its file meta information (0002,0010).
         flaw: Why it is not whole, free of values; ``None`` if it is.
+        exceeded: Which of the `Bounds` ended the walk, if one did.
     """
 
     sop_instance_uid: str = ""
@@ -88,13 +104,25 @@ class Facts:
     study_instance_uid: str = ""
     transfer_syntax_uid: str = ""
     flaw: str | None = None
+    exceeded: str | None = None
+
+
+_DEFAULT_BOUNDS = Bounds()
 
 
 class _Flaw(Exception):
     """Where and why the walk ended."""
 
 
-def examine(data: bytes | mmap) -> Facts:
+class _Exceeded(_Flaw):
+    """It ended at one of the bounds."""
+
+    def __init__(self, flaw: str, bound: str) -> None:
+        super().__init__(flaw)
+        self.bound = bound
+
+
+def examine(data: bytes | mmap, bounds: Bounds = _DEFAULT_BOUNDS) -> Facts:
     """
     Walk a DICOM file (PS3.10) from end to end and say what it is.
 
@@ -102,6 +130,10 @@ def examine(data: bytes | mmap) -> Facts:
     delimiter, an image has pixel data, and native pixel data has the length that rows, columns, samples, frames
     and bits ask for. About
     0.05 ms for 110 elements, whatever the size of the image: pixel data is stepped over.
+
+    Args:
+        data: The file.
+        bounds: How far to follow it.
 
     Never raises for what *data* holds: `Facts.flaw` says what is wrong with it.
     """
@@ -111,12 +143,12 @@ def examine(data: bytes | mmap) -> Facts:
         return Facts(flaw="is not a DICOM file: no DICM after 128 bytes")
     meta: dict[int, Bytes] = {}
     found: dict[int, Bytes] = {}
-    flaw = None
+    flaw, exceeded = None, None
     try:
         start = _walk_meta(data, meta)
-        _walk_dataset(data, start, _uid(meta.get(_TRANSFER_SYNTAX)), found)
+        _walk_dataset(data, start, _uid(meta.get(_TRANSFER_SYNTAX)), found, bounds)
     except _Flaw as exc:
-        flaw = str(exc)
+        flaw, exceeded = str(exc), exc.bound if isinstance(exc, _Exceeded) else None
     except (struct_error, IndexError):
         flaw = "ends inside an element's header"
     except zlib.error:
@@ -129,6 +161,7 @@ def examine(data: bytes | mmap) -> Facts:
         study_instance_uid=_uid(found.get(_STUDY)),
         transfer_syntax_uid=_uid(meta.get(_TRANSFER_SYNTAX)),
         flaw=flaw,
+        exceeded=exceeded,
     )
 
 
@@ -219,20 +252,20 @@ def _walk_meta(data: Bytes, meta: dict[int, Bytes]) -> int:
     return position
 
 
-def _walk_dataset(data: Bytes, position: int, transfer_syntax: str, found: dict[int, Bytes]) -> None:
+def _walk_dataset(data: Bytes, position: int, transfer_syntax: str, found: dict[int, Bytes], bounds: Bounds) -> None:
     if transfer_syntax == _DEFLATED:
-        data, position = _inflate(data[position:]), 0
+        data, position = _inflate(data[position:], bounds), 0
     if position == len(data):
         raise _Flaw("has no data set")
     encoding = _EXPLICIT_BIG_ENCODING if transfer_syntax == _EXPLICIT_BIG else _EXPLICIT_LITTLE_ENCODING
     if transfer_syntax == _IMPLICIT_LITTLE or not bytes(data[position + 4 : position + 6]).isalpha():
         encoding = _IMPLICIT_LITTLE_ENCODING
-    length = _walk_elements(data, position, encoding, found)
+    length = _walk_elements(data, position, encoding, found, bounds)
     if length == 0 or (length != _UNDEFINED and transfer_syntax in _NATIVE):
         _check_pixel_length(found, length, encoding)
 
 
-def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[int, Bytes]) -> int:
+def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[int, Bytes], bounds: Bounds) -> int:
     """
     Walk from *position* to the last byte, and put the values we want into *found*.
 
@@ -249,7 +282,9 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
         if vr not in short_vrs:
             vr, length, value = encoding.other_header(data, position, group, vr)
         tag = group << 16 | element
-        position = _walk_undefined(data, value, vr, tag, encoding) if length == _UNDEFINED else value + length
+        position = value + length
+        if length == _UNDEFINED:
+            position = _walk_undefined(data, value, vr, tag, encoding, bounds)
         if position > size:
             raise _Flaw(f"ends inside element ({group:04X},{element:04X})")
         if tag not in wanted:
@@ -265,10 +300,12 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
     return pixel_length
 
 
-def _walk_undefined(data: Bytes, position: int, vr: bytes, tag: int, encoding: _Encoding, depth: int = 1) -> int:
+def _walk_undefined(
+    data: Bytes, position: int, vr: bytes, tag: int, encoding: _Encoding, bounds: Bounds, depth: int = 1
+) -> int:
     """Step over a value of undefined length (PS3.5 7.5, A.4); returns where the next element begins."""
-    if depth > _MAX_DEPTH:
-        raise _Flaw(f"nests sequences deeper than {_MAX_DEPTH}")
+    if depth > bounds.max_dicom_depth:
+        raise _Exceeded(f"nests sequences deeper than {bounds.max_dicom_depth}", "max_dicom_depth")
     if vr == b"UN":  # PS3.5 6.2.2, note 4: its items are in implicit VR little endian
         encoding = _IMPLICIT_LITTLE_ENCODING
     fragments = tag == _PIXEL_DATA or vr in {b"OB", b"OW"}
@@ -283,16 +320,16 @@ def _walk_undefined(data: Bytes, position: int, vr: bytes, tag: int, encoding: _
         elif fragments:
             raise _Flaw("has a pixel data fragment of undefined length")
         else:
-            position = _walk_item(data, value, encoding, depth)
+            position = _walk_item(data, value, encoding, bounds, depth)
 
 
-def _walk_item(data: Bytes, position: int, encoding: _Encoding, depth: int) -> int:
+def _walk_item(data: Bytes, position: int, encoding: _Encoding, bounds: Bounds, depth: int) -> int:
     while True:
         tag, vr, length, value = encoding.header(data, position)
         if tag == _ITEM_END:
             return value
         if length == _UNDEFINED:
-            position = _walk_undefined(data, value, vr, tag, encoding, depth + 1)
+            position = _walk_undefined(data, value, vr, tag, encoding, bounds, depth + 1)
         else:
             position = _end(data, value, length, "a sequence item")
 
@@ -303,12 +340,14 @@ def _end(data: Bytes, value: int, length: int, what: str) -> int:
     return value + length
 
 
-def _inflate(deflated: Bytes) -> bytes:
-    limit = min(_MAX_INFLATED, max(1 << 20, len(deflated) * _MAX_INFLATION))
+def _inflate(deflated: Bytes, bounds: Bounds) -> bytes:
+    by_ratio = max(_INFLATED_ALWAYS, len(deflated) * bounds.max_dicom_inflation)
+    limit = min(by_ratio, bounds.max_part)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: RFC 1951, without a zlib header
     inflated = inflater.decompress(deflated, limit)
     if inflater.unconsumed_tail:
-        raise _Flaw(f"inflates to more than {limit} bytes")
+        bound = "max_dicom_inflation" if limit == by_ratio else "max_part"
+        raise _Exceeded(f"inflates to more than {limit} bytes", bound)
     if not inflater.eof:
         raise _Flaw("is deflated, and its deflate stream ends too early")
     return inflated

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
@@ -12,14 +12,14 @@ import httpx
 from anyio import fail_after
 
 from ._connection import own_client
-from ._errors import TransferTimeout
-from ._http_errors import ErrorTable, error_table, module_of, translated
+from ._errors import ConnectionLost, TransferTimeout
+from ._http_errors import CLIENT_HINT, ErrorTable, error_table, module_of, translated
 from ._identity import Identity
 from ._transport import BODY
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Generator, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from ._connection import Connection
@@ -50,7 +50,14 @@ class Response:
         self.retry_after_s = _retry_after_s(response.headers.get("retry-after", ""))
 
     def raw(self) -> _Raw:
-        """The body in blocks, encoded as it came; close it."""
+        """
+        The body in blocks, encoded as it came; close it.
+
+        Raises:
+            RuntimeError: Somebody else has read it.
+        """
+        if self._response.is_stream_consumed:
+            raise RuntimeError("an event hook of the http_client has read the reply: let it look at the head only")
         # Our own transport's as it is: httpx puts three generators around it, each of which takes a turn per block.
         own = self._response.extensions.get(BODY)
         return cast("_Raw", self._response.aiter_raw() if own is None else own)
@@ -143,7 +150,7 @@ class Endpoint:
         request = self._client.build_request(method, url, headers=headers, content=body, timeout=limits)
         waits = _Waits(timeouts)
         sending = self._client.send(request, stream=True, auth=self._auth(token), follow_redirects=False)
-        with translated(self._errors):
+        with self._hinted(), translated(self._errors):
             response = await waits.head(sending)
         try:
             head = Response(response)
@@ -157,6 +164,16 @@ class Endpoint:
         if token is not None:
             return _Bearer(token)
         return httpx.USE_CLIENT_DEFAULT if self._connection.auth is None else self._connection.auth
+
+    @contextmanager
+    def _hinted(self) -> Iterator[None]:
+        """In TLS 1.3 the missing certificate is told after the handshake, and a reset may overtake the telling."""
+        try:
+            yield
+        except ConnectionLost as lost:
+            if self.url.startswith("https:"):
+                lost.hint = f"If it is always so, the source may require a client certificate. {CLIENT_HINT}"
+            raise
 
 
 class _Bearer(httpx.Auth):

@@ -14,6 +14,7 @@ What can go wrong, as a tree sorted by two questions: whose fault is it, and is 
     |  |- LimitExceeded               the reply is larger than we are willing to read
     |  |- SoapError                   the SOAP envelope cannot be read, or answers another question
     |  |- InvalidInstanceError        not DICOM, cut, or not the instance it should be
+    |  |  |- InstanceLimitExceeded    nested too deeply, or inflated too far; a LimitExceeded too
     |  |- QidoError                   a QIDO-RS answer cannot be read
     |- ServerError                    a well-formed "no"
     |  |- HTTPStatusRefused           an HTTP status that ends the exchange
@@ -166,7 +167,8 @@ class LimitExceeded(ProtocolError):
     The reply is larger than we are willing to read.
 
     Attributes:
-        limit: The name of the limit, a field of `Limits`.
+        limit: The name of the limit, a field of `Limits`; ``"http_framing"`` for the head, a chunk's header or the
+            trailers of the HTTP reply, which is not configurable.
         maximum: Its value.
     """
 
@@ -174,8 +176,12 @@ class LimitExceeded(ProtocolError):
         super().__init__(message, **kwargs)
         self.limit = limit
         self.maximum = maximum
-        # One instance may be too large, and its neighbours not. Whatever else is too long would be so again.
+        if limit.startswith("max_") and self.hint is None:
+            self.hint = f"If the source is right, raise it: limits=Limits({limit}=...)."
+        # One instance may be too large, and its neighbours not. Whatever else is too long would be so again; but what
+        # a source says when it failed is nothing it will say when it does not.
         self.asks_for_less = limit == "max_part"
+        self.retryable = self.retryable or limit == "max_fault"
 
 
 class SoapError(ProtocolError):
@@ -188,6 +194,10 @@ class InvalidInstanceError(ProtocolError):
     """A document is not DICOM, is cut, or is not the instance it should be."""
 
     retryable = True
+
+
+class InstanceLimitExceeded(InvalidInstanceError, LimitExceeded):
+    """An instance nests deeper, or inflates to more, than we are willing to follow."""
 
 
 class QidoError(ProtocolError):
@@ -216,7 +226,8 @@ class HTTPStatusRefused(ServerError):
         super().__init__(message, **kwargs)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
-        self.retryable = self.retryable or http_status in {408, 425, 500, 502, 504}
+        # 204 has lost the answer that the source meant to give: like an empty body, it may be there the next time.
+        self.retryable = self.retryable or http_status in {204, 408, 425, 500, 502, 504}
         self.fatal = self.fatal or http_status in {404, 405, 410} or 300 <= http_status < 400
 
 
@@ -225,6 +236,10 @@ class AuthenticationError(HTTPStatusRefused):
 
     fatal = True
     hint = "Pass auth=, login=, security_header= or a client certificate (cert=) that the source accepts."
+
+
+#: For 407, which may come instead of a connection or instead of an answer.
+PROXY_HINT = "Put the name and the password in the proxy's URL: proxy='http://name:password@proxy.example:3128'."
 
 
 class RequestTooLarge(HTTPStatusRefused):

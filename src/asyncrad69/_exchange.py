@@ -150,12 +150,15 @@ async def _envelope(request: Request, options: Options, *, to: str, message_id: 
 def _reply_limits(limits: Limits, asked: int) -> ReplyLimits:
     return ReplyLimits(
         max_root=limits.max_root,
+        max_fault=limits.max_fault,
+        max_xml_depth=limits.max_xml_depth,
         max_part=limits.max_part,
         max_preamble=limits.max_preamble,
         max_header_line=limits.max_header_line,
         max_header_count=limits.max_header_count,
         max_headers=limits.max_headers,
         max_parts=limits.parts(asked),
+        max_boundary=limits.max_boundary,
     )
 
 

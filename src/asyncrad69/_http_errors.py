@@ -1,4 +1,8 @@
-"""Every error of httpx, or of a library with its names, becomes one of ours here."""
+"""
+Every error of httpx as one of ours, with what to do about it. TLS is the larger part: httpx has one class for it.
+
+Nothing that a peer wrote is in a message.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,23 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
 
-from ._errors import ConnectionFailed, ConnectionLost, Rad69Error, TLSError, TransferTimeout, TransportError
+from ._errors import (
+    PROXY_HINT,
+    AuthenticationError,
+    ConnectionFailed,
+    ConnectionLost,
+    LimitExceeded,
+    Rad69Error,
+    TLSError,
+    TransferTimeout,
+    TransportError,
+)
+from ._transport import FramingTooLong
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 ErrorTable: TypeAlias = tuple[tuple[type[Exception], Callable[[Exception], Rad69Error]], ...]
-
-
-@contextmanager
-def translated(errors: ErrorTable) -> Iterator[None]:
-    """Raise what comes as ours, where the table has it."""
-    try:
-        yield
-    except StopAsyncIteration:
-        raise
-    except Exception as exc:
-        ours = translate(exc, errors)
-        if ours is None:
-            raise
-        raise ours from without_body(exc)
 
 
 def module_of(client: object) -> ModuleType:
@@ -50,7 +51,7 @@ def error_table(module: ModuleType) -> ErrorTable:
         ("WriteTimeout", lambda _: TransferTimeout("the request could not be sent in time", phase="send")),
         ("PoolTimeout", _pool_timeout),
         ("ConnectError", _connect_error),
-        ("ProxyError", lambda _: ConnectionFailed("the proxy refused the connection")),
+        ("ProxyError", _proxy_error),
         ("UnsupportedProtocol", lambda _: ConnectionFailed("the proxy's or the source's URL scheme is not supported")),
         ("LocalProtocolError", lambda _: TransportError("the request cannot be sent: a header is not valid HTTP")),
         ("RemoteProtocolError", _framing_error),
@@ -74,6 +75,28 @@ def without_body(exc: Exception) -> Exception:
     return exc
 
 
+@contextmanager
+def translated(errors: ErrorTable) -> Iterator[None]:
+    """Raise what the table has for an error of httpx; anything else as it is."""
+    try:
+        yield
+    except StopAsyncIteration:
+        raise
+    except Exception as exc:
+        ours = translate(exc, errors)
+        if ours is None:
+            raise
+        raise ours from without_body(exc)
+
+
+def _proxy_error(exc: Exception) -> Rad69Error:
+    # httpcore's words: the status of the proxy's answer to CONNECT, and its reason, which may be anything.
+    status = str(exc)[:3]
+    if status == "407":
+        return AuthenticationError("the proxy wants to know who we are", http_status=407, hint=PROXY_HINT)
+    return ConnectionFailed(f"the proxy refused the connection{f': HTTP {status}' if status.isdecimal() else ''}")
+
+
 def _pool_timeout(_: Exception) -> Rad69Error:
     return TransportError(
         "no connection of the http_client became free",
@@ -81,7 +104,19 @@ def _pool_timeout(_: Exception) -> Rad69Error:
     )
 
 
+# httpcore's bound on what h11 reads without finding an end.
+_HTTPCORE_FRAMING_SIZE = 100 * 1024
+
+
 def _framing_error(exc: Exception) -> Rad69Error:
+    too_long = isinstance(exc, FramingTooLong) or "Receive buffer too long" in str(exc)
+    if too_long:
+        maximum = getattr(exc, "maximum", _HTTPCORE_FRAMING_SIZE)
+        return LimitExceeded(
+            f"the reply's HTTP head, or another part of its framing, has more than {maximum} bytes",
+            limit="http_framing",
+            maximum=maximum,
+        )
     # Some of these texts quote the peer's bytes, which may be anything.
     ended = any(phrase in str(exc) for phrase in ("peer closed connection", "Server disconnected"))
     return ConnectionLost(f"the reply's HTTP framing broke{': ' + str(exc) if ended else ''}")
@@ -126,12 +161,12 @@ def _tls_error(exc: Exception) -> TLSError | None:
 
 _CA_HINT = "Pass verify='/path/to/ca.pem' with the certificate authority that the source's operator names, or 'system'."
 _HOST_HINT = "The URL must use the name that the certificate is for."
-_CLIENT_HINT = "Pass cert=(certificate, key), two PEM files, or your own ssl_context=."
+CLIENT_HINT = "Pass cert=(certificate, key), two PEM files, or your own ssl_context=."
 
 _TLS_ALERTS = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the source requires a client certificate", _CLIENT_HINT),
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": ("the source refused the TLS handshake", _CLIENT_HINT),
-    "TLSV1_ALERT_UNKNOWN_CA": ("the source does not trust our client certificate", _CLIENT_HINT),
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("the source requires a client certificate", CLIENT_HINT),
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": ("the source refused the TLS handshake", CLIENT_HINT),
+    "TLSV1_ALERT_UNKNOWN_CA": ("the source does not trust our client certificate", CLIENT_HINT),
     "TLSV1_ALERT_PROTOCOL_VERSION": ("the source offers no TLS version that is safe", "TLS 1.2 or later is needed."),
     "WRONG_VERSION_NUMBER": ("the source does not speak TLS on this port", "Check the port, or use http://."),
     "UNSUPPORTED_PROTOCOL": ("the source offers no TLS version that is safe", "TLS 1.2 or later is needed."),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ._errors import (
     ConnectionFailed,
+    InstanceLimitExceeded,
     InvalidInstanceError,
     Rad69Error,
     RegistryError,
@@ -134,10 +135,15 @@ class Ledger:
             return None
         self._check_identity(entry.reference, facts)
         if facts.flaw is not None:
-            raise InvalidInstanceError(
-                f"instance {entry.reference.sop_instance_uid} {facts.flaw}", references=(entry.reference,)
-            )
+            raise self._flaw(entry.reference, facts)
         return entry.reference
+
+    def _flaw(self, reference: InstanceReference, facts: Facts) -> InvalidInstanceError:
+        message = f"instance {reference.sop_instance_uid} {facts.flaw}"
+        if facts.exceeded is None:
+            return InvalidInstanceError(message, references=(reference,))
+        maximum = getattr(self._options.limits, facts.exceeded)
+        return InstanceLimitExceeded(message, limit=facts.exceeded, maximum=maximum, references=(reference,))
 
     def _entry_of(self, document_unique_id: str | None, facts: Facts) -> _Entry | None:
         """
@@ -275,7 +281,7 @@ class Ledger:
             return []
         once = self._options.retry.attempts == 1
         if error is None:
-            left = list(self._after_good_answer(left, give_up=once))
+            left = list(self._after_good_answer(left, alone=len(request.references) == 1, give_up=once))
         elif once or not (error.retryable or (error.asks_for_less and len(left) > 1)):
             for entry in left:
                 self._give_up(entry, "refused" if isinstance(error, ServerError) else "missing", error)
@@ -292,11 +298,12 @@ class Ledger:
             return list(rest.halves())
         return [rest] if self._once_more(left[0], error) else []
 
-    def _after_good_answer(self, left: list[_Entry], *, give_up: bool) -> Iterator[_Entry]:
+    def _after_good_answer(self, left: list[_Entry], *, alone: bool, give_up: bool) -> Iterator[_Entry]:
         """Those worth asking for once more after an answer that was whole."""
         for entry in left:
             if isinstance(entry.error, RegistryError):  # refused for now: the source is busy
-                if self._once_more(entry, entry.error):
+                # That it was too much at once is the fault of none of those that were asked for together.
+                if (entry.error.asks_for_less and not alone) or self._once_more(entry, entry.error):
                     yield entry
                 continue
             entry.omitted += 1
@@ -304,6 +311,11 @@ class Ledger:
                 self._give_up(entry, "missing", entry.error)
             else:
                 yield entry
+
+    def refusal(self, requests: Iterable[Request]) -> RegistryError | None:
+        """What a good answer refused of *requests*, for now: the source is busy, or it was too much at once."""
+        errors = (self._entry(reference).error for request in requests for reference in request.references)
+        return next((error for error in errors if isinstance(error, RegistryError)), None)
 
     def _once_more(self, entry: _Entry, error: Rad69Error) -> bool:
         entry.alone += 1

@@ -30,7 +30,6 @@ from ._errors import LimitExceeded, MultipartError, Rad69Error, TruncatedRespons
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-_MAX_BOUNDARY = 1024  # RFC 2046 5.1.1 says 70; nobody checks
 _MAX_PADDING = 256  # transport padding: gateways pad by a few characters, if at all
 
 
@@ -95,6 +94,10 @@ class MultipartDecoder:
         max_header_count: Header lines of one part.
         max_headers: Bytes of all header lines of one part.
         max_parts: Parts.
+        max_boundary: Bytes of the boundary.
+
+    Raises:
+        MultipartError, LimitExceeded: The boundary is empty, or too long.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class MultipartDecoder:
         max_header_count: int,
         max_headers: int,
         max_parts: int,
+        max_boundary: int,
     ) -> None:
         self._limits = {
             "max_preamble": max_preamble,
@@ -114,6 +118,7 @@ class MultipartDecoder:
             "max_headers": max_headers,
             "max_parts": max_parts,
         }
+        self._max_boundary = max_boundary
         self._parser: _RelatedParser | None = None
         self._head = b""
         if boundary is not None:
@@ -151,20 +156,25 @@ class MultipartDecoder:
     def _sniff(self, data: bytes) -> bytes:
         """Find the boundary in the first line that is not blank; keep *data* until that is there."""
         start = data.lstrip(b"\r\n")
+        if len(data) - len(start) > self._limits["max_preamble"]:
+            raise _exceeded("max_preamble", self._limits["max_preamble"])
         line, end, _ = start.partition(b"\n")
-        if not end:
-            if len(data) > _MAX_BOUNDARY * 2:
-                raise MultipartError("the reply names no boundary, and does not begin with a delimiter")
+        is_long = len(line) > self._max_boundary + _MAX_PADDING
+        if not end and not is_long:
             self._head = data
             return b""
         if not line.startswith(b"--"):
             raise MultipartError("the reply names no boundary, and does not begin with a delimiter")
+        if is_long:
+            raise _exceeded("max_boundary", self._max_boundary)
         self._parser = self._make_parser(line[2:].rstrip(b" \t\r"))
         return data
 
     def _make_parser(self, boundary: bytes) -> _RelatedParser:
-        if not 0 < len(boundary) <= _MAX_BOUNDARY:
-            raise MultipartError(f"a boundary of {len(boundary)} bytes; 1 to {_MAX_BOUNDARY} are accepted")
+        if not boundary:
+            raise MultipartError("the boundary is empty")
+        if len(boundary) > self._max_boundary:
+            raise _exceeded("max_boundary", self._max_boundary)
         try:
             return _RelatedParser(boundary, self._limits)
         except multipart.MultipartError as exc:
@@ -192,13 +202,12 @@ def _translated(events: Iterator[Event]) -> Iterator[Event]:
 
 def _translate(exc: multipart.MultipartError) -> Rad69Error:
     if isinstance(exc, _LimitReached):
-        return LimitExceeded(
-            f"the reply has more than {exc.maximum} in {exc.limit}",
-            limit=exc.limit,
-            maximum=exc.maximum,
-            hint=f"If the source is right, raise it: limits=Limits({exc.limit}=...).",
-        )
+        return _exceeded(exc.limit, exc.maximum)
     return MultipartError(f"the multipart framing is broken: {exc}")
+
+
+def _exceeded(limit: str, maximum: int) -> LimitExceeded:
+    return LimitExceeded(f"the reply has more than {maximum} in {limit}", limit=limit, maximum=maximum)
 
 
 _PREAMBLE: Final = "in the preamble"

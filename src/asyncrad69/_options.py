@@ -98,9 +98,14 @@ class Limits:
         max_header_count: Header lines of one part.
         max_headers: All header lines of one part together.
         max_parts: Parts of one reply; ``None`` is twice the instances asked for, and 16.
+        max_boundary: The boundary parameter (RFC 2046 5.1.1 says 70; nobody checks).
         max_root: The root part, or a reply that is one XML document. A source may put the images inside the
             XML (ITI TF-2 appendix V.8.2), so it is as large as a series.
-        max_part: One instance, as it comes.
+        max_fault: The same, where the HTTP status says that it can only be a fault.
+        max_xml_depth: Elements of the SOAP envelope in elements. A fault's detail nests deepest; an answer has 7.
+        max_part: One instance, as it comes; if it is deflated, inflated too.
+        max_dicom_depth: Sequences in sequences. Enhanced objects and structured reports stay below 15.
+        max_dicom_inflation: The ratio of a deflated data set (PS3.5 A.5) to its compressed form.
         max_inflation: The ratio of a body to its compressed form, where a proxy compressed it unasked.
     """
 
@@ -109,8 +114,13 @@ class Limits:
     max_header_count: int = 64
     max_headers: int = 64 * KIB
     max_parts: int | None = None
+    max_boundary: int = 1024
     max_root: int = 512 * MIB
+    max_fault: int = 64 * KIB
+    max_xml_depth: int = 64
     max_part: int = 4096 * MIB
+    max_dicom_depth: int = 32
+    max_dicom_inflation: int = 200
     max_inflation: int = 200
 
     def parts(self, asked: int) -> int:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from . import _multipart
 from ._errors import (
+    PROXY_HINT,
     AuthenticationError,
     HTTPStatusRefused,
     LimitExceeded,
@@ -41,12 +42,15 @@ class ReplyLimits:
     """Sizes in bytes, counts as they are; described at `asyncrad69.Limits`."""
 
     max_root: int
+    max_fault: int
+    max_xml_depth: int
     max_part: int
     max_preamble: int
     max_header_line: int
     max_header_count: int
     max_headers: int
     max_parts: int
+    max_boundary: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +114,10 @@ _BY_STATUS: dict[int, type[HTTPStatusRefused]] = {
 }
 _STATUS_HINTS = {
     202: "It wants to answer elsewhere (WS-Addressing ReplyTo), which this client does not offer.",
+    204: "RAD-69 has no answer without a body: look at the source's log.",
     404: "Check the path of the URL: it is the RAD-69 endpoint itself, not the server's front page.",
     405: "Check the path of the URL: RAD-69 is sent by POST.",
+    407: PROXY_HINT,
     415: "It takes another packaging: try packaging='simple'.",
 }
 _STATUS_HINTS |= dict.fromkeys((301, 302, 303, 307, 308), "Redirects are not followed: use the final URL.")
@@ -136,6 +142,7 @@ class Reply:
         self.remarks: list[str] = []
         self._http_status = http_status
         self._limits = limits
+        self._root_limit = "max_root" if http_status < 400 else "max_fault"
         self._media_type, self._parameters = _multipart.content_type(content_type)
         self._decoder: MultipartDecoder | None = None
         self._open = _OpenPart(Segment([]), is_root=True)
@@ -154,6 +161,7 @@ class Reply:
                 max_header_count=self._limits.max_header_count,
                 max_headers=self._limits.max_headers,
                 max_parts=self._limits.max_parts,
+                max_boundary=self._limits.max_boundary,
             )
         elif self._media_type not in _XML_MEDIA_TYPES:
             raise NotARad69Response(
@@ -189,7 +197,7 @@ class Reply:
         """
         if self._decoder is None:
             self._open.root += data
-            self._check("max_root", len(self._open.root))
+            self._check(self._root_limit, len(self._open.root))
             return
         for event in self._decoder.feed(data):
             if isinstance(event, Segment):
@@ -261,7 +269,7 @@ class Reply:
     def _piece(self, piece: bytes | memoryview) -> Iterator[ReplyEvent]:
         part = self._open
         part.size += len(piece)
-        self._check("max_root" if part.is_root else "max_part", part.size)
+        self._check(self._root_limit if part.is_root else "max_part", part.size)
         decoded = part.decoding.feed(piece)
         if part.is_root:
             part.root += decoded
@@ -281,7 +289,9 @@ class Reply:
     # --- root
 
     def _read_root(self, data: bytes, charset: str | None) -> Iterator[ReplyEvent]:
-        self.manifest = read_manifest(data, charset=charset, http_status=self._http_status)
+        self.manifest = read_manifest(
+            data, charset=charset, http_status=self._http_status, max_depth=self._limits.max_xml_depth
+        )
         yield self.manifest
         for document in self.manifest.documents:
             if document.data is not None:
@@ -298,7 +308,6 @@ class Reply:
                 f"the reply has more than {maximum} bytes in {limit}",
                 limit=limit,
                 maximum=maximum,
-                hint=f"If the source is right, raise it: limits=Limits({limit}=...).",
             )
 
 

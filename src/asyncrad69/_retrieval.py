@@ -32,7 +32,7 @@ from anyio import (
 )
 
 from ._content import Assembly, Share, Spool
-from ._dicom import Facts, examine
+from ._dicom import Bounds, Facts, examine
 from ._errors import ConnectionFailed, ExistingFileError, InvalidInstanceError, Rad69Error, ServerBusy
 from ._events import (
     Event,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from ._content import MemoryBudget
     from ._endpoint import Endpoint
-    from ._options import Options
+    from ._options import Limits, Options
     from ._references import InstanceReference
     from ._report import Report
 
@@ -164,6 +164,7 @@ class AsyncRetrieval:
         self._keep = keep
         self._references = references
         self._ledger = Ledger(references, options, on_failed=self._failed)
+        self._bounds = _bounds(options.limits)
         self._patience = Patience(options.retry, in_flight=1)
         self._pace = Pace(None if options.concurrency == "auto" else options.concurrency)
         self._packaging = options.packaging
@@ -332,7 +333,7 @@ class AsyncRetrieval:
         self._schedule(running, again, error, progress=progress)
 
     def _schedule(self, running: _Running, again: list[Request], error: Rad69Error | None, *, progress: bool) -> None:
-        wait_s = self._patience.wait_s(error, progress=progress)
+        wait_s = self._patience.wait_s(error or self._ledger.refusal(again), progress=progress)
         if isinstance(error, ServerBusy):
             self._owner.gate().close_until(current_time() + wait_s)
         for request in again:
@@ -419,7 +420,7 @@ class AsyncRetrieval:
             ledger.answers[answer.manifest.status] += 1
 
     async def _deliver(self, running: _Running, document: Document) -> None:
-        facts = await _examined(document)
+        facts = await _examined(document, self._bounds)
         error = None
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)
@@ -469,19 +470,27 @@ class AsyncRetrieval:
             self._options.on_event(event)
 
 
-async def _examined(document: Document) -> Facts:
+def _bounds(limits: Limits) -> Bounds:
+    return Bounds(
+        max_dicom_depth=limits.max_dicom_depth,
+        max_dicom_inflation=limits.max_dicom_inflation,
+        max_part=limits.max_part,
+    )
+
+
+async def _examined(document: Document, bounds: Bounds) -> Facts:
     """What the walk through *document* finds, off the event loop where it may have to read or inflate for long."""
     content = document.content
     if document.flaw is not None:
         return Facts(flaw=document.flaw)
     if content.size_bytes < _EXAMINE_IN_THREAD:
-        return _walked(content)
-    return await to_thread.run_sync(_walked, content)
+        return _walked(content, bounds)
+    return await to_thread.run_sync(_walked, content, bounds)
 
 
-def _walked(content: Content) -> Facts:
+def _walked(content: Content, bounds: Bounds) -> Facts:
     with content.view() as view:
-        return examine(view)
+        return examine(view, bounds)
 
 
 E = TypeVar("E", bound=Rad69Error)

@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 
 import xmltodict
 
-from ._errors import RegistryError, SoapError, SoapFault, registry_error_class
+from ._errors import LimitExceeded, RegistryError, SoapError, SoapFault, registry_error_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -190,7 +190,7 @@ class Manifest:
     relates_to: str | None
 
 
-def read_manifest(data: bytes, *, charset: str | None = None, http_status: int = 200) -> Manifest:
+def read_manifest(data: bytes, *, charset: str | None = None, http_status: int = 200, max_depth: int = 64) -> Manifest:
     """
     Parse a root part, or a whole reply that is one XML document, into a `Manifest`.
 
@@ -199,12 +199,14 @@ def read_manifest(data: bytes, *, charset: str | None = None, http_status: int =
             releases take quadratic time for a long token that comes in many pieces.
         charset: The charset parameter of its Content-Type; a byte order mark or an XML declaration outranks it.
         http_status: The status it came with, for a fault's `SoapFault.http_status`.
+        max_depth: Elements in elements.
 
     Raises:
         SoapFault: The source answered with a fault, SOAP 1.1 or 1.2.
         SoapError: Not well-formed, forbidden constructs, not an envelope, or neither a status nor documents.
+        LimitExceeded: Elements are nested too deeply.
     """
-    envelope, documents = _parse(data, charset)
+    envelope, documents = _parse(data, charset, max_depth)
     body = _child(envelope, "Body")
     if "Fault" in body:
         raise _fault(_child(body, "Fault"), http_status)
@@ -305,7 +307,6 @@ def _local(qname: str) -> str:
 _SEPARATOR = "|"
 _KNOWN_NAMESPACES: dict[str, None] = dict.fromkeys((_SOAP_12, _SOAP_11, _ADDRESSING, _XDSI, _XDS, _EBRS, _XOP))
 
-_MAX_DEPTH = 64  # a fault's detail nests deepest; an answer itself has 7 levels
 _DOCUMENT_PATH = ["Body", "RetrieveDocumentSetResponse", "DocumentResponse"]  # below the Envelope
 _FIELD_DEPTH = 5
 
@@ -313,11 +314,11 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,100}\sencoding\s*=")
 
 
-def _parse(data: bytes, charset: str | None) -> tuple[dict[str, Any], tuple[DocumentResponse, ...]]:
+def _parse(data: bytes, charset: str | None, max_depth: int) -> tuple[dict[str, Any], tuple[DocumentResponse, ...]]:
     """The Envelope as a dictionary by local name, and the DocumentResponses, which are not in it."""
     if not data.startswith(_BYTE_ORDER_MARKS):
         data = data.lstrip(b" \t\r\n")  # some stacks put a blank line before the XML declaration
-    guard = _Expat()
+    guard = _Expat(max_depth)
     try:
         tree: dict[str, Any] = xmltodict.parse(  # type: ignore[no-untyped-call]
             data,
@@ -372,7 +373,8 @@ class _Expat:
     CharacterDataHandler: Callable[[str], None]
     EntityDeclHandler: Callable[..., NoReturn]
 
-    def __init__(self) -> None:
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
         #: The text of the children of each DocumentResponse, and the href of its xop:Include, by local name.
         self.documents: list[dict[str, str]] = []
         self._path: list[str] = []
@@ -402,8 +404,12 @@ class _Expat:
     def _start(self, name: str, attributes: list[str]) -> None:
         local = _local_name(name)
         self._path.append(local)
-        if len(self._path) > _MAX_DEPTH:
-            raise _Forbidden(f"elements nested deeper than {_MAX_DEPTH}")
+        if len(self._path) > self._max_depth:
+            raise LimitExceeded(
+                f"the SOAP part nests elements deeper than {self._max_depth}",
+                limit="max_xml_depth",
+                maximum=self._max_depth,
+            )
         if self._fields is not None:
             self._start_field(self._fields, local, attributes)
         elif local == "DocumentResponse" and self._path[1:] == _DOCUMENT_PATH:

@@ -20,6 +20,7 @@ from asyncrad69 import (
     AuthenticationError,
     ConnectionLost,
     HTTPStatusRefused,
+    InstanceLimitExceeded,
     InvalidInstanceError,
     LimitExceeded,
     Limits,
@@ -114,6 +115,12 @@ _LOGIN_PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 
 def _redirect(status: str) -> Play:
     return _status(status, "Location: http://elsewhere.example/rad69")
+
+
+def _no_content(exchange: Exchange, framing: Framing) -> None:
+    # RFC 9110 15.3.5: a 204 ends with its head.
+    exchange.raw(b"HTTP/1.1 204 No Content\r\n\r\n")
+    exchange.end()
 
 
 def _closed(exchange: Exchange, framing: Framing) -> None:
@@ -232,6 +239,13 @@ def _xml(make: Callable[[Exchange], bytes], status: str = "200 OK") -> Play:
         exchange.send(Reply(_XML, (Piece("body", make(exchange)),)), framing, status=status)
 
     return play
+
+
+def _endless_fault(exchange: Exchange, framing: Framing) -> None:
+    exchange.send_head("500 Oops", _XML, framing, 1 << 40)
+    exchange.send_body(fault_12("Receiver").partition(b"</s:Text>")[0], framing)
+    while True:
+        exchange.send_body(b"    at source.Retrieve(Retrieve.java)\n" * 100, framing)
 
 
 def _root(make: Callable[[Exchange], bytes]) -> Play:
@@ -422,6 +436,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="status-407", play=_status("407 Proxy Authentication Required"), error=AuthenticationError, final=True),
     Fault(name="status-404", play=_status("404 Not Found"), error=HTTPStatusRefused, final=True),
     Fault(name="status-202", play=_status("202 Accepted", body=b""), error=HTTPStatusRefused, final=True),
+    Fault(name="status-204", play=_no_content, error=HTTPStatusRefused),
     Fault(name="redirect-302", play=_redirect("302 Found"), error=HTTPStatusRefused, final=True),
     Fault(name="redirect-307", play=_redirect("307 Temporary Redirect"), error=HTTPStatusRefused, final=True),
     Fault(name="status-408", play=_status("408 Request Timeout"), error=HTTPStatusRefused),
@@ -446,8 +461,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="one-byte-and-wait", play=_trickle, error=TransferTimeout, options=SHORT),
     Fault(name="endless-100", play=_endless(b"HTTP/1.1 100 Continue\r\n\r\n"), error=TransferTimeout, options=SHORT),
     Fault(name="endless-102", play=_endless(b"HTTP/1.1 102 Processing\r\n\r\n"), error=TransferTimeout, options=SHORT),
-    Fault(name="endless-headers", play=_endless_headers, error=ConnectionLost),
-    Fault(name="huge-header", play=_huge_header, error=ConnectionLost),
+    Fault(name="endless-headers", play=_endless_headers, error=LimitExceeded, final=True),
+    Fault(name="huge-header", play=_huge_header, error=LimitExceeded, final=True),
     Fault(name="not-http", play=_garbage, error=ConnectionLost),
     # HTTP: the framing of the body
     Fault(name="bad-chunk-size", play=_bad_chunk_size, error=ConnectionLost, framings=("chunked",)),
@@ -479,6 +494,7 @@ FAULTS: tuple[Fault, ...] = (
         name="fault-12-sender", play=_xml(lambda _: fault_12("Sender"), "400 Bad Request"), error=SoapFault, final=True
     ),
     Fault(name="fault-11-client", play=_xml(lambda _: fault_11("Client"), "500 Oops"), error=SoapFault, final=True),
+    Fault(name="fault-endless", play=_endless_fault, error=LimitExceeded),
     Fault(name="fault-in-multipart", play=_root(lambda _: fault_12("Receiver")), error=SoapFault),
     Fault(name="success-without-documents", play=_xml(_empty_answer), error=None),
     Fault(name="failure-missing", play=_xml(_refusal("XDSMissingDocument")), error=XDSMissingDocumentError, final=True),
@@ -497,7 +513,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="relates-to-another", play=_written(relates_to="urn:uuid:0"), error=SoapError),
     Fault(name="relates-to-nothing", play=_written(relates_to=""), error=None, delivered="all"),
     Fault(name="doctype", play=_root(_dtd), error=SoapError),
-    Fault(name="deep-xml", play=_root(_deep), error=SoapError),
+    Fault(name="deep-xml", play=_root(_deep), error=LimitExceeded, final=True),
     Fault(name="unknown-encoding", play=_root(_unknown_encoding), error=SoapError),
     Fault(name="cut-xml", play=_root(_cut_xml), error=SoapError),
     Fault(name="not-an-envelope", play=_root(lambda _: b"<x/>"), error=SoapError),
@@ -510,6 +526,12 @@ FAULTS: tuple[Fault, ...] = (
     ),
     # MIME
     Fault(name="empty-multipart", play=_empty_multipart, error=TruncatedResponse),
+    Fault(
+        name="long-boundary",
+        play=_content_type(f'multipart/related; boundary="{"x" * 1025}"'),
+        error=LimitExceeded,
+        final=True,
+    ),
     Fault(name="no-boundary", play=_content_type("multipart/related"), error=None, delivered="all"),
     Fault(name="wrong-boundary", play=_content_type("multipart/related; boundary=other"), error=MultipartError),
     Fault(
@@ -575,8 +597,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="instance-with-tail", play=_document(_trailing), error=InvalidInstanceError, delivered="others"),
     Fault(name="stranger", play=_document(_stranger), error=InvalidInstanceError, delivered="others"),
     Fault(name="other-study", play=_document(_other_study), error=InvalidInstanceError, delivered="others"),
-    Fault(name="deflate-bomb", play=_document(_bomb_instance), error=InvalidInstanceError, delivered="others"),
-    Fault(name="nested-sequences", play=_document(_nested_instance), error=InvalidInstanceError, delivered="others"),
+    Fault(name="deflate-bomb", play=_document(_bomb_instance), error=InstanceLimitExceeded, delivered="others"),
+    Fault(name="nested-sequences", play=_document(_nested_instance), error=InstanceLimitExceeded, delivered="others"),
     Fault(
         name="delimiter-in-pixels", play=_in_pixels(b"\r\n--" + _MARK + b"\r\n"), error=ProtocolError, delivered="some"
     ),

@@ -32,6 +32,8 @@ FULL = os.environ.get("RAD69_TEST_SCALE") == "full"
 AT_ONCE = Retry(attempts=3, wait_initial_s=0, wait_max_s=0)
 ONCE = Retry(attempts=1)
 
+BACKENDS = ("asyncio", "trio")
+
 # The loop closes a socket, and ends a generator of the HTTP library that was left early, in its next passes.
 _PASSES = 5
 

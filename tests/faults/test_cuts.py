@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from asyncrad69 import ConnectionLost, Rad69Error, SoapError
+from asyncrad69._soap import new_message_id
+
 from .driver import AT_ONCE, FULL, ONCE, client, nothing_left, retrieve, server_context
 from .server import Ending, Exchange, FaultServer, Framing, until_asked_again
-from .wire import Study
+from .wire import Reply, Study, Writing, simple_reply
 
 if TYPE_CHECKING:
     from asyncrad69 import AsyncRad69
@@ -102,3 +105,45 @@ async def _check_one_cut(rad69: AsyncRad69, server: FaultServer, cuts: _Cuts) ->
     if cuts.ending != "rst":
         asked = Counter(uid for request in server.requests for uid in request.wanted)
         assert all(asked[uid] == 1 for uid in cuts.proven), f"cut at {cuts.offset}: what had come was asked for again"
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("ending", "framing", "error"),
+    [
+        ("fin", "chunked", ConnectionLost),
+        ("no close_notify", "length", ConnectionLost),
+        ("no close_notify", "close", SoapError),
+        ("clean", "chunked", SoapError),
+    ],
+    ids=lambda value: str(value).replace(" ", "_"),
+)
+def test_an_answer_in_xml_cut_at_every_byte(ending: Ending, framing: Framing, error: type[Rad69Error]) -> None:
+    """Without multipart its root element is what says that all is there: cut anywhere, nothing is taken from it."""
+    offset = 0
+
+    def cut(exchange: Exchange) -> None:
+        exchange.send(_in_xml(exchange), framing, cut=offset, ending=ending)
+
+    def whole(exchange: Exchange) -> None:
+        exchange.send(_in_xml(exchange), framing)
+
+    async def main() -> None:
+        nonlocal offset
+        async with client(server, retry=AT_ONCE) as rad69:
+            # From 1: an empty body is no XML, and has an error of its own.
+            for offset in range(1, size, 1 if FULL else STRIDE):  # noqa: B007 - the server looks at it
+                server.forget()
+                once = await retrieve(rad69, STUDY, retry=ONCE)
+                once.check(STUDY, ())
+                assert {type(reason) for reason in once.reasons()} == {error}
+                (await retrieve(rad69, STUDY)).check(STUDY, STUDY.instances)
+
+    with nothing_left(), FaultServer(STUDY, until_asked_again(cut, whole), ssl_context=server_context()) as server:
+        size = len(simple_reply(STUDY.instances.items(), Writing(relates_to=new_message_id())).body)
+        asyncio.run(main())
+
+
+def _in_xml(exchange: Exchange) -> Reply:
+    instances = [(uid, exchange.study.instances[uid]) for uid in exchange.wanted]
+    return simple_reply(instances, Writing(relates_to=exchange.message_id))

@@ -1,20 +1,17 @@
 """
 However a retrieve ends, nothing is left behind, and code that counts on it having succeeded does not run.
 
-Ways to end x asyncio, trio, blocking; a cancellation at every step; Ctrl-C; fork; two event loops.
+Ways to end x asyncio, trio, blocking; a cancellation at every step.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,18 +19,17 @@ import pytest
 
 from asyncrad69 import AsyncRad69, IncompleteRetrieveError, Rad69, Retry
 
-from .driver import FULL, client, client_context, nothing_left, retrieve
+from .driver import BACKENDS, FULL, client, client_context, nothing_left, retrieve, server_context
 from .server import Behaviour, Exchange, FaultServer, good
 from .wire import Study
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Generator
 
     from asyncrad69 import Event
 
 STUDY = Study.of(series=3, per_series=5)
-
-BACKENDS = ("asyncio", "trio")
 
 
 def half_and_hold(exchange: Exchange) -> None:
@@ -208,6 +204,36 @@ def test_forgotten_generator_ends_with_the_garbage() -> None:
         asyncio.run(main())
 
 
+def _connecting_for_ever(connected: threading.Event) -> FaultServer:
+    """A server with TLS that does not say its first word of it."""
+
+    def hold(connection: socket.socket) -> None:
+        connected.set()
+        with suppress(OSError):
+            while connection.recv(4096):
+                pass
+
+    return FaultServer(STUDY, good, ssl_context=server_context(), greeting=hold)
+
+
+def test_closing_while_connecting() -> None:
+    """A client that is closed before its first connection is made: whoever waits is told, and nothing is left."""
+    connected = threading.Event()
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group, client(server) as rad69:
+            group.start_soon(consume, rad69)
+            await anyio.to_thread.run_sync(connected.wait)
+
+    async def consume(rad69: AsyncRad69) -> None:
+        with pytest.raises(RuntimeError, match="its client was closed"):
+            await anext(rad69.instances(STUDY.references))
+
+    # On trio the garbage collector closes a connection that was cancelled in its handshake.
+    with nothing_left(), _connecting_for_ever(connected) as server:
+        anyio.run(main)
+
+
 # --- a cancellation at every step ----------------------------------------------------------------------
 
 
@@ -313,6 +339,41 @@ def leave_blocking(rad69: Rad69, steps: Steps) -> None:
     steps.append("left")
 
 
+def leave_retrieval_blocking(rad69: Rad69, steps: Steps) -> None:
+    with rad69.retrieve(STUDY.references) as retrieval:
+        for _ in retrieval:
+            break
+    assert not retrieval.report.complete
+    steps.append("left")
+
+
+def time_out_blocking(rad69: Rad69, steps: Steps) -> None:
+    """As a handler of SIGALRM does it: the signal comes while the main thread waits for the source."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGUSR1, give_up)
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.15, signal.pthread_kill, (main, signal.SIGUSR1))
+    timer.start()
+    try:
+        for _ in rad69.instances(STUDY.references):
+            steps.append("instance")
+        steps.append("went on")
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def never_start_blocking(rad69: Rad69, steps: Steps) -> None:
+    rad69.instances(STUDY.references)
+    with rad69.retrieve(STUDY.references):
+        pass
+    steps.append("left")
+
+
 def raise_blocking(rad69: Rad69, steps: Steps) -> None:
     for _ in rad69.instances(STUDY.references):
         raise Mine
@@ -350,6 +411,9 @@ BlockingEnding = Callable[[Rad69, Steps], None]
 BLOCKING_ENDINGS: tuple[tuple[BlockingEnding, Behaviour, type[BaseException] | None, bool], ...] = (
     (drain_blocking, good, None, True),
     (leave_blocking, half_and_hold, None, False),
+    (leave_retrieval_blocking, half_and_hold, None, False),
+    (time_out_blocking, half_and_hold, TimeoutError, False),
+    (never_start_blocking, good, None, False),
     (raise_blocking, half_and_hold, Mine, False),
     (close_blocking, half_and_hold, RuntimeError, False),
     (close_blocking_from_another_thread, half_and_hold, RuntimeError, False),
@@ -411,118 +475,34 @@ def test_blocking_client_works_inside_a_running_loop() -> None:
         asyncio.run(main())
 
 
-# --- processes and loops -------------------------------------------------------------------------------
+def test_blocking_client_is_shared_by_threads() -> None:
+    """Several threads may use one client at once: each gets all it asked for, and none another's."""
+    got: list[list[str]] = []
 
-_CHILD = """
-import asyncio, os, signal, sys, threading
-from asyncrad69 import AsyncRad69, Rad69
-url, references = sys.argv[1], [tuple(uids.split("/")) for uids in sys.argv[2:]]
+    def use() -> None:
+        got.append([instance.reference.sop_instance_uid for instance in rad69.instances(STUDY.references)])
 
-def clean():
-    files = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
-    sockets = [file for file in files if os.path.exists(file) and "socket" in os.readlink(file)]
-    assert threading.active_count() == 1, threading.enumerate()
-    assert not sockets, sockets
-    print("clean", flush=True)
-"""
-
-_SYNC = """
-try:
-    with Rad69(url, repository_unique_id="1.2.3") as rad69:
-        for dataset in rad69.datasets(references):
-            print("first", flush=True)
-    print("went on", flush=True)
-except KeyboardInterrupt:
-    clean()
-"""
-
-_ASYNC = """
-async def main():
-    async with AsyncRad69(url, repository_unique_id="1.2.3") as rad69:
-        async for dataset in rad69.datasets(references):
-            print("first", flush=True)
-    print("went on", flush=True)
-
-try:
-    asyncio.run(main())
-except KeyboardInterrupt:
-    clean()
-"""
-
-_FORK = """
-with Rad69(url, repository_unique_id="1.2.3") as rad69:
-    list(rad69.datasets(references))
-    child = os.fork()
-    if not child:
-        signal.alarm(20)
-        try:
-            next(iter(rad69.datasets(references)))
-        except RuntimeError as exc:
-            assert "fork" in str(exc)
-            rad69.close()
-            os._exit(0)
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    print(len(list(rad69.datasets(references))), flush=True)
-clean()
-"""
-
-posix = pytest.mark.skipif(not hasattr(os, "fork") or not os.path.isdir("/proc/self/fd"), reason="needs Linux")  # noqa: PTH112
-
-
-def _child(server: FaultServer, script: str) -> subprocess.Popen[str]:
-    references = ["/".join(uids) for uids in STUDY.references]
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _CHILD + script, server.url, *references],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@posix
-@pytest.mark.parametrize("script", [_SYNC, _ASYNC], ids=["blocking", "asyncio"])
-def test_interrupt_leaves_nothing(script: str) -> None:
-    """Ctrl-C while waiting for the source: KeyboardInterrupt at once, no thread, no socket, no code after the loop."""
-    with FaultServer(STUDY, half_and_hold) as server, _child(server, script) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "first\n"
-        child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
-    assert child.returncode == 0, err
-    assert out.endswith("clean\n")
-    assert "went on" not in out
-    assert not err
-
-
-@posix
-def test_fork_does_not_hang() -> None:
-    """A child that inherits an open `Rad69` is told so at once; the parent's goes on to work."""
-    with FaultServer(STUDY, good) as server, _child(server, _FORK) as child:
-        out, err = child.communicate(timeout=60)
-    assert (out, child.returncode) == (f"{len(STUDY.references)}\nclean\n", 0), err
-
-
-def test_client_belongs_to_the_loop_it_was_opened_in() -> None:
-    """Used from another event loop it says what is wrong, instead of failing somewhere inside."""
-    opened, used = threading.Event(), threading.Event()
-
-    async def keep_open() -> None:
-        async with rad69:
-            opened.set()
-            await asyncio.to_thread(used.wait)
-
-    async def use() -> None:
-        await anext(rad69.instances(STUDY.references))
-
-    with nothing_left(), FaultServer(STUDY, good) as server:
-        rad69 = client(server)
-        thread = threading.Thread(target=asyncio.run, args=(keep_open(),))
-        thread.start()
-        try:
-            opened.wait(30)
-            with pytest.raises(RuntimeError, match="another event loop"):
-                asyncio.run(use())
-        finally:
-            used.set()
+    with nothing_left(), FaultServer(STUDY, good) as server, blocking_client(server) as rad69:
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
             thread.join()
+    assert [sorted(uids) for uids in got] == [sorted(STUDY.instances)] * 4
+
+
+def test_blocking_client_closed_while_it_connects() -> None:
+    """From another thread, before the first connection is made: whoever waits is told."""
+    connected = threading.Event()
+
+    def close() -> None:
+        connected.wait()
+        rad69.close()
+
+    with nothing_left(), _connecting_for_ever(connected) as server:
+        closer = threading.Thread(target=close)
+        with blocking_client(server) as rad69:
+            closer.start()
+            with pytest.raises(RuntimeError, match="closed"):
+                next(rad69.instances(STUDY.references))
+        closer.join()

@@ -21,8 +21,8 @@ from asyncrad69 import (
 
 from .catalogue import FAULTS, LOOKALIKES, Fault
 from .driver import FULL, ONCE, Outcome, nothing_left, retrieve_once, server_context
-from .server import FRAMINGS, Ending, Exchange, FaultServer, Framing, good, until_asked_again
-from .wire import Piece, Reply, Study, Writing
+from .server import FRAMINGS, Behaviour, Ending, Exchange, FaultServer, Framing, good, until_asked_again
+from .wire import FAILURE, PARTIAL, Error, Piece, Reply, Study, Writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -242,15 +242,39 @@ def test_a_middlebox_that_cuts_every_reply_loses_nothing() -> None:
     assert len(server.requests) < 2 * sum(map(len, study.instances.values())) / 20_000
 
 
-def test_a_source_that_is_asked_for_too_much_is_asked_for_less() -> None:
-    """413 for more than 3 instances: everything arrives, no request is repeated as it was."""
-    study = Study.of(per_series=20)
+def _content_too_large(exchange: Exchange) -> None:
+    exchange.send(exchange.reply().with_body(b""), "length", status="413 Content Too Large")
+
+
+def _too_much(code: str, *, some: int = 0) -> Behaviour:
+    """A refusal of all but the first *some*, which come."""
 
     def behave(exchange: Exchange) -> None:
-        if len(exchange.wanted) > 3:
-            exchange.send(exchange.reply().with_body(b""), "length", status="413 Content Too Large")
-        else:
-            good(exchange)
+        refused = exchange.wanted[some:]
+        errors = tuple(Error(code, uid) for uid in refused) if some else (Error(code),)
+        writing = Writing(status=PARTIAL if some else FAILURE, errors=errors)
+        exchange.send(exchange.reply(writing, leave_out=refused), "chunked")
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    [
+        pytest.param(_content_too_large, id="413"),
+        pytest.param(_too_much("XDSTooManyResults"), id="XDSTooManyResults"),
+        pytest.param(_too_much("XDSRepositoryOutOfResources"), id="XDSRepositoryOutOfResources"),
+        pytest.param(_too_much("XDSRegistryOutOfResources"), id="XDSRegistryOutOfResources"),
+        pytest.param(_too_much("urn:dicom:wado:0005"), id="wado:0005"),
+        pytest.param(_too_much("XDSTooManyResults", some=2), id="XDSTooManyResults-after-some"),
+    ],
+)
+def test_a_source_that_is_asked_for_too_much_is_asked_for_less(refuse: Behaviour) -> None:
+    """However it says that more than 3 instances are too many: all 40 arrive, and no request is repeated as it was."""
+    study = Study.of(per_series=40)
+
+    def behave(exchange: Exchange) -> None:
+        (refuse if len(exchange.wanted) > 3 else good)(exchange)
 
     with nothing_left(), FaultServer(study, behave) as server:
         outcome = retrieve_once(server)

@@ -13,10 +13,19 @@ from typing import Any
 import pytest
 import trustme
 
-from asyncrad69 import AsyncRad69, ConnectionFailed, Rad69Error, Timeout, TLSError, TransferTimeout, TransportError
+from asyncrad69 import (
+    AsyncRad69,
+    ConnectionFailed,
+    ConnectionLost,
+    Rad69Error,
+    Timeout,
+    TLSError,
+    TransferTimeout,
+    TransportError,
+)
 
 from .driver import AT_ONCE, authority, client, client_context, nothing_left, retrieve, server_context
-from .server import FaultServer, good
+from .server import Behaviour, Exchange, FaultServer, good
 from .wire import Study
 
 STUDY = Study.of(per_series=2)
@@ -95,6 +104,30 @@ def test_tls_that_repeating_does_not_mend(make_context: Any, message: str) -> No
     assert message in str(error)
     assert error.hint
     assert server.connections == 1
+
+
+def _in_the_body(exchange: Exchange) -> None:
+    exchange.send(exchange.reply(), "chunked", cut=0, ending="rst")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "tls", "hinted"),
+    [
+        pytest.param(Exchange.reset, True, True, id="reset"),
+        pytest.param(Exchange.vanish, True, True, id="no close_notify"),
+        pytest.param(Exchange.end, True, True, id="close"),
+        pytest.param(Exchange.reset, False, False, id="plain"),
+        pytest.param(_in_the_body, True, False, id="in the body"),
+    ],
+)
+def test_connection_lost_before_the_reply_may_be_a_missing_certificate(
+    behaviour: Behaviour, tls: bool, hinted: bool
+) -> None:
+    """A reset may overtake the alert that asks for a client certificate: the hint says so, where it can be that."""
+    with nothing_left(), FaultServer(STUDY, behaviour, ssl_context=server_context() if tls else None) as server:
+        error = _failure(client(server))
+    assert type(error) is ConnectionLost
+    assert ("client certificate" in str(error)) == hinted
 
 
 def test_client_certificate_is_accepted() -> None:
@@ -182,7 +215,7 @@ def test_unknown_host_ends_the_retrieve(monkeypatch: pytest.MonkeyPatch) -> None
     assert "not known" in str(error)
 
 
-@pytest.mark.parametrize("status", [b"407 Proxy Authentication Required", b"502 Bad Gateway", b"403 Forbidden"])
+@pytest.mark.parametrize("status", [b"502 Bad Gateway", b"403 Forbidden"])
 def test_proxy_that_refuses_the_tunnel(status: bytes) -> None:
     """The proxy's refusal is a failed connection, and says that it was the proxy."""
 

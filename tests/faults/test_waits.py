@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from time import monotonic
 
 import pytest
 
-from asyncrad69 import Retry, Timeout
+from asyncrad69 import Event, Retry, RetryScheduled, Timeout
 
 from .driver import client, nothing_left, retrieve
-from .server import Exchange, FaultServer, good
-from .wire import Piece, Reply, Study
+from .server import Exchange, FaultServer, good, until_asked_again
+from .wire import FAILURE, Error, Piece, Reply, Study, Writing
 
 
 def test_slow_consumer_trips_no_timeout() -> None:
@@ -62,3 +63,26 @@ def test_source_that_asks_for_time_is_left_alone(status: str) -> None:
     with nothing_left(), FaultServer(study, busy_once) as server:
         asyncio.run(main())
     assert not early
+
+
+def test_source_that_is_busy_in_a_good_answer_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XDSRepositoryBusy comes with HTTP 200: what it refused is asked for again after a wait, as after HTTP 503."""
+    study = Study.of()
+    waits: list[float] = []
+    monkeypatch.setattr(random, "uniform", lambda _, longest: longest / 100)
+
+    def busy(exchange: Exchange) -> None:
+        writing = Writing(status=FAILURE, errors=(Error("XDSRepositoryBusy"),))
+        exchange.send(exchange.reply(writing, leave_out=exchange.wanted), "chunked")
+
+    def note(event: Event) -> None:
+        if isinstance(event, RetryScheduled):
+            waits.append(event.wait_s)
+
+    async def main() -> None:
+        async with client(server, retry=Retry(wait_initial_s=0.5), on_event=note) as rad69:
+            (await retrieve(rad69, study)).check(study, study.instances)
+
+    with nothing_left(), FaultServer(study, until_asked_again(busy)) as server:
+        asyncio.run(main())
+    assert waits == [0.005]

@@ -6,6 +6,7 @@ Written for the fault tests alone and independent of `asyncrad69`, so that no mi
 
 from __future__ import annotations
 
+import base64
 import random
 import struct
 from dataclasses import dataclass, field, replace
@@ -228,6 +229,15 @@ def mtom_reply(instances: Iterable[tuple[str, bytes]], writing: Writing) -> Repl
     return Reply(writing.content_type.format(boundary=writing.boundary), tuple(_pieces(ordered, writing)))
 
 
+def simple_reply(instances: Iterable[tuple[str, bytes]], writing: Writing) -> Reply:
+    """The same as one XML document, with the instances in it (XOP 1.0, 1.2: none of them is optimised)."""
+    parts = list(instances)
+    xml = root_xml(parts, writing)
+    for uid, data in parts:
+        xml = xml.replace(_include(uid).encode(), base64.b64encode(data))
+    return Reply("application/soap+xml; charset=utf-8", (Piece("xml", xml),))
+
+
 @dataclass(frozen=True)
 class Part:
     """One body part."""
@@ -293,9 +303,12 @@ def _document_response(uid: str) -> str:
     return (
         f"<x:DocumentResponse><x:RepositoryUniqueId>1.2.3</x:RepositoryUniqueId>"
         f"<x:DocumentUniqueId>{uid}</x:DocumentUniqueId><x:mimeType>application/dicom</x:mimeType><x:Document>"
-        f'<xop:Include xmlns:xop="http://www.w3.org/2004/08/xop/include" href="cid:{_content_id(uid)}"/>'
-        f"</x:Document></x:DocumentResponse>"
+        f"{_include(uid)}</x:Document></x:DocumentResponse>"
     )
+
+
+def _include(uid: str) -> str:
+    return f'<xop:Include xmlns:xop="http://www.w3.org/2004/08/xop/include" href="cid:{_content_id(uid)}"/>'
 
 
 def envelope(body: str, *, header: str = "", namespace: str = "http://www.w3.org/2003/05/soap-envelope") -> bytes:

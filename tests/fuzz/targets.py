@@ -44,12 +44,15 @@ class Target:
 
 _LIMITS = ReplyLimits(
     max_root=20_000,
+    max_fault=10_000,
+    max_xml_depth=20,
     max_part=20_000,
     max_preamble=200,
     max_header_line=200,
     max_header_count=8,
     max_headers=400,
     max_parts=6,
+    max_boundary=100,
 )
 
 Outcome = tuple[list[tuple[object, bytes]], type[BaseException] | None]
@@ -77,6 +80,7 @@ def _decoded(chunks: list[bytes], boundary: str | None) -> Outcome:
             max_header_count=_LIMITS.max_header_count,
             max_headers=_LIMITS.max_headers,
             max_parts=_LIMITS.max_parts,
+            max_boundary=_LIMITS.max_boundary,
         )
         for chunk in chunks:
             for event in decoder.feed(chunk):

@@ -15,13 +15,15 @@ import httpcore
 import httpx
 
 from ._backend import READ_SIZE, Backend, Connection, translate
-from ._body import response_body
+from ._body import FramingTooLong, response_body
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from ._body import Body
+
+__all__ = ["BODY", "READ_SIZE", "DirectTransport", "FramingTooLong", "on_asyncio"]
 
 #: The response extension that is the body itself, beside ``response.stream``, which httpx wraps.
 BODY: Final = "asyncrad69.body"
@@ -64,12 +66,9 @@ class DirectTransport(httpx.AsyncBaseTransport):
     Args:
         ssl_context: For servers with https; httpcore sets its ALPN protocols.
         proxy: An http or https proxy: forwards http, tunnels https (CONNECT). SOCKS is not supported.
-        socket_options: Arguments for ``setsockopt``, for connections to a proxy too.
-        local_address: The address to connect from.
-        uds: The path of a Unix domain socket to connect to instead of the URL's host.
         read_size: The most that one read of a socket takes, in bytes. TLS takes as much as it has.
     Raises:
-        ValueError: A proxy that is not http or https, or a proxy and a ``uds``.
+        ValueError: A proxy that is not http or https.
     """
 
     def __init__(
@@ -77,13 +76,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         *,
         ssl_context: ssl.SSLContext,
         proxy: httpx.Proxy | str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-        local_address: str | None = None,
-        uds: str | None = None,
         read_size: int = READ_SIZE,
     ) -> None:
-        if proxy and uds:
-            raise ValueError("either proxy or uds: a proxy is reached over TCP")
         # One pool per exchange: no bookkeeping of httpcore's can hand a connection on, or forget one.
         self._new_pool = partial(
             httpcore.AsyncConnectionPool,
@@ -94,8 +88,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             http1=True,
             http2=False,
             retries=0,
-            uds=uds,
-            network_backend=Backend(local_address, socket_options or (), read_size),
+            network_backend=Backend(read_size),
         )
         self._pools: set[httpcore.AsyncConnectionPool] = set()
 
@@ -207,12 +200,11 @@ def _httpcore_proxy(proxy: httpx.Proxy | None) -> httpcore.Proxy | None:
     # A SOCKS reply is binary; reading it as an HTTP head would cut it at the first address 10.10.x.x.
     if proxy.url.scheme not in {"http", "https"}:
         raise ValueError(f"an http or https proxy is supported, not {proxy.url.scheme}")
-    ssl_context = proxy.ssl_context
-    if proxy.url.scheme == "https" and ssl_context is None:
+    if proxy.url.scheme == "https" and proxy.ssl_context is None:
         # httpcore would load the certificates anew, and block the event loop, for every connection.
-        ssl_context = httpcore.default_ssl_context()
+        raise ValueError("an https proxy needs an ssl_context of its own")
     return httpcore.Proxy(
-        _httpcore_url(proxy.url), auth=proxy.raw_auth, headers=proxy.headers.raw, ssl_context=ssl_context
+        _httpcore_url(proxy.url), auth=proxy.raw_auth, headers=proxy.headers.raw, ssl_context=proxy.ssl_context
     )
 
 

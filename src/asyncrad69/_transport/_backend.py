@@ -26,6 +26,7 @@ KIB: Final = 1024
 BUFFER_SIZE: Final = 1024 * KIB
 # Larger blocks leave the processor's cache before they are decoded; smaller ones cost more system calls.
 READ_SIZE: Final = 256 * KIB
+_WRITE_SIZE: Final = 256 * KIB
 # When the peer closes, asyncio's TLS layer hands out what it holds, up to 512 KiB and the record begun in OpenSSL, in
 # one read: what finds no room then is lost. So reading pauses while there still is room for all of it.
 _ROOM_FOR_TLS: Final = 544 * KIB
@@ -58,35 +59,23 @@ def translate(errors: Mapping[type[Exception], type[Exception]]) -> Iterator[Non
 
 class Backend(httpcore.AsyncNetworkBackend):
     """
-    Opens connections.
-
-    The options are given here and not to the pool, which forgets them on the way to a proxy.
+    Opens connections. Of httpcore's interface only what this transport uses: TCP, without options.
 
     Args:
-        local_address: The address to connect from.
-        socket_options: Arguments for ``setsockopt``. asyncio has set TCP_NODELAY already.
         read_size: The most that one read of a socket takes, in bytes.
     """
 
-    def __init__(
-        self,
-        local_address: str | None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION],
-        read_size: int = READ_SIZE,
-    ) -> None:
+    def __init__(self, read_size: int = READ_SIZE) -> None:
         self._new_receiver = partial(Receiver, read_size)
-        self._local_address = local_address
-        self._socket_options = tuple(socket_options)
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        local_address: str | None = None,  # noqa: ARG002 - httpcore passes None
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - the same
     ) -> Connection:
-        address = local_address or self._local_address
         with translate(_CONNECT_ERRORS):
             async with asyncio.timeout(timeout):
                 loop = asyncio.get_running_loop()
@@ -99,38 +88,11 @@ class Backend(httpcore.AsyncNetworkBackend):
                     str(addresses[0][4][0]) if alone else host,
                     port,
                     happy_eyeballs_delay=None if alone else _HAPPY_EYEBALLS_DELAY_S,
-                    local_addr=(address, 0) if address else None,
                 )
-            return self._connection(transport, receiver, socket_options)
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> Connection:
-        with translate(_CONNECT_ERRORS):
-            async with asyncio.timeout(timeout):
-                transport, receiver = await asyncio.get_running_loop().create_unix_connection(self._new_receiver, path)
-            return self._connection(transport, receiver, socket_options)
+        return Connection(transport, receiver)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-    def _connection(
-        self,
-        transport: asyncio.Transport,
-        receiver: Receiver,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
-    ) -> Connection:
-        sock = transport.get_extra_info("socket")
-        try:
-            for option in (*self._socket_options, *(socket_options or ())):
-                sock.setsockopt(*option)
-        except OSError:
-            transport.abort()
-            raise
-        return Connection(transport, receiver)
 
 
 class Connection(httpcore.AsyncNetworkStream):
@@ -181,12 +143,14 @@ class Connection(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         receiver = self._receiver
         with translate(_WRITE_ERRORS):
-            if self._transport.is_closing():
-                raise receiver.error or BrokenPipeError("the peer has closed the connection")
-            self._transport.write(buffer)
-            await receiver.wait_until(lambda: receiver.writable, timeout)
-            if receiver.error:
-                raise receiver.error
+            # In pieces: asyncio's TLS encrypts all it is given at once, and does not say that nobody takes it.
+            for start in range(0, len(buffer), _WRITE_SIZE):
+                if self._transport.is_closing():
+                    raise receiver.error or BrokenPipeError("the peer has closed the connection")
+                self._transport.write(buffer[start : start + _WRITE_SIZE])
+                await receiver.wait_until(lambda: receiver.writable, timeout)
+                if receiver.error:
+                    raise receiver.error
 
     async def aclose(self) -> None:
         self.abort()

@@ -24,8 +24,10 @@ _NEXT_CHUNK: Final = re.compile(rb"\r\n" + _FIRST_CHUNK.pattern)
 # RFC 9112 2.2: a single LF may be taken for a line end. h11 does so in trailers, though not in chunk headers.
 _TRAILER_LINE: Final = re.compile(rb"([^\r\n]*)[^\n]*\n")
 
-# One chunk header, or all trailers, in bytes: what h11 allows a head by default.
+# Bytes: one chunk header, or all trailers; and all heads of a reply, interim ones included. What h11 allows a head by
+# default, and what httpcore does.
 _MAX_FRAMING_SIZE: Final = 16 * 1024
+_MAX_HEAD_SIZE: Final = 100 * 1024
 
 # RFC 9112 2.1 and 2.2: an empty line ends a head. The same expression as h11's, so that both see the same end.
 _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
@@ -33,21 +35,35 @@ _EMPTY_LINE: Final = re.compile(rb"\n\r?\n")
 _INCOMPLETE: Final = "peer closed connection without sending complete message body"
 
 
+class FramingTooLong(httpx.RemoteProtocolError):
+    """A head, chunk header or trailer that goes on for longer than any is."""
+
+    def __init__(self, maximum: int) -> None:
+        super().__init__(f"more than {maximum} bytes of HTTP framing")
+        self.maximum = maximum
+
+
 class HeadEnd:
     """Finds the end of each head in a sequence of them: informational (1xx) ones, then the final one."""
 
     def __init__(self) -> None:
+        self._size = 0
         self._tail = b""  # the last bytes seen, which may begin the empty line; so no byte is searched over again
 
     def find(self, block: memoryview) -> int:
-        """How many bytes at the start of a block still belong to the head at hand."""
+        """
+        How many bytes at the start of a block still belong to the head at hand.
+
+        Raises:
+            FramingTooLong: All heads together are.
+        """
         seen = self._tail + block
         empty_line = _EMPTY_LINE.search(seen)
-        if empty_line is None:
-            self._tail = seen[-2:]
-            return len(block)
-        size = empty_line.end() - len(self._tail)
-        self._tail = b""
+        size = len(block) if empty_line is None else empty_line.end() - len(self._tail)
+        self._tail = seen[-2:] if empty_line is None else b""
+        self._size += size
+        if self._size > _MAX_HEAD_SIZE:
+            raise FramingTooLong(_MAX_HEAD_SIZE)
         return size
 
 
@@ -206,7 +222,7 @@ class ChunkedBody:
     def _begun_framing(self, framing: bytes) -> bytes:
         """The framing, if more bytes can still make it whole."""
         if self._trailers_size + len(framing) > _MAX_FRAMING_SIZE:
-            raise httpx.RemoteProtocolError("chunk header or trailers are too long")
+            raise FramingTooLong(_MAX_FRAMING_SIZE)
         if self._framing is _NEXT_CHUNK and framing[:2] != b"\r\n"[: len(framing)]:
             raise httpx.RemoteProtocolError("malformed chunk footer: no CRLF after the data")
         header = framing[2:] if self._framing is _NEXT_CHUNK else framing
