@@ -12,7 +12,7 @@ from asyncrad69 import AS_STORED, InstanceReference
 from asyncrad69._dicom import examine
 from asyncrad69._multipart import MultipartDecoder
 from asyncrad69._options import Limits
-from asyncrad69._soap import mtom_body, new_message_id, request_xml
+from asyncrad69._soap_request import RetrieveImagingDocumentSet, mtom_body, new_message_id
 
 from .cases import CT, KIB, SMALL
 from .report import markdown
@@ -76,6 +76,5 @@ def _decode(body: bytes, size: int) -> None:
 
 def _request(references: list[InstanceReference]) -> bytes:
     message_id = new_message_id()
-    return mtom_body(
-        request_xml(references, transfer_syntaxes=AS_STORED, message_id=message_id, to="http://localhost/")
-    )[1]
+    question = RetrieveImagingDocumentSet(references=tuple(references), transfer_syntaxes=AS_STORED)
+    return mtom_body(question.xml(message_id=message_id, to="http://localhost/"), question.action)[1]

@@ -363,8 +363,8 @@ def test_giving_up_keeps_what_is_known() -> None:
     it, error = ledger(failed), ConnectionLost("x")
     it.deliver(A, facts_of(A), 5)
     it.absent(B.sop_instance_uid)
-    it.give_up(error)
-    it.give_up(error)
+    it.give_up(error, ALL.references)
+    it.give_up(error, ALL.references)
     assert states(it) == ["delivered", "missing", "missing"]
     assert [reference for reference, _ in failed] == [B, C]
     assert isinstance(failed[0][1], TruncatedResponse)
@@ -415,7 +415,7 @@ def test_ignored_failures_stop_nothing() -> None:
     it.refuse(ALL, [missing])
     assert it.first_failure() is None
     assert [row.ignored for row in it.report(0.0).rows] == [True, False, False]
-    it.give_up(damaged)
+    it.give_up(damaged, ALL.references)
     assert it.first_failure() is damaged
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from asyncrad69._references import InstanceReference
 from asyncrad69._security_header import read_security_header
-from asyncrad69._soap import request_xml
+from asyncrad69._soap_request import RetrieveImagingDocumentSet
 
 WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
@@ -38,13 +38,11 @@ def test_a_header_is_kept_to_the_byte(given: str) -> None:
     for form in (given, given.encode(), f'\ufeff<?xml version="1.0" encoding="utf-8"?>\n{given}\n'.encode()):
         header = read_security_header(form)
         assert header.element == given.encode()
-    envelope = request_xml(
-        [InstanceReference("1.2", "1.3", "1.4", repository_unique_id="1.5")],
-        transfer_syntaxes=["1.2.840.10008.1.2.1"],
-        to="https://source.example/",
-        message_id="urn:uuid:1",
-        security_header=header.element,
+    question = RetrieveImagingDocumentSet(
+        references=(InstanceReference("1.2", "1.3", "1.4", repository_unique_id="1.5"),),
+        transfer_syntaxes=("1.2.840.10008.1.2.1",),
     )
+    envelope = question.xml(to="https://source.example/", message_id="urn:uuid:1", security_header=header.element)
     assert b"</a:To>" + given.encode() + b"</s:Header><s:Body>" in envelope
     assert "wsse" not in repr(header)
 

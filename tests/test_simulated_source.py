@@ -30,7 +30,7 @@ from asyncrad69 import (
     XDSUnknownRepositoryIdError,
 )
 from asyncrad69._options import Options
-from asyncrad69._soap import mtom_body, new_message_id, request_xml, simple_body
+from asyncrad69._soap_request import ACTIONS, RetrieveImagingDocumentSet, mtom_body, new_message_id, simple_body
 from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:
@@ -49,14 +49,13 @@ def source() -> Iterator[SimulatedSource]:
 def envelope(source: SimulatedSource, *references: InstanceReference) -> str:
     """A request that is right, for *references* or the first two instances."""
     wanted = references or source.references()[:2]
-    return request_xml(
-        wanted, transfer_syntaxes=Options().transfer_syntaxes, to=source.url, message_id=new_message_id()
-    ).decode()
+    question = RetrieveImagingDocumentSet(references=wanted, transfer_syntaxes=Options().transfer_syntaxes)
+    return question.xml(to=source.url, message_id=new_message_id()).decode()
 
 
 def posted(source: SimulatedSource, text: str, *, content_type: str = "", mtom: bool = False) -> httpx.Response:
     """The answer to a request that may be wrong."""
-    right, body = (mtom_body if mtom else simple_body)(text.encode())
+    right, body = (mtom_body if mtom else simple_body)(text.encode(), ACTIONS["RAD-69"])
     with httpx.Client(trust_env=False) as client:
         return client.post(source.url, content=body, headers={"Content-Type": content_type or right})
 
@@ -89,7 +88,7 @@ def test_another_client_reads_it(source: SimulatedSource) -> None:
     with requests.Session() as session:
         session.trust_env = False
         # Its own request names another repository than ours; its reader is what is of interest here.
-        content_type, body = mtom_body(envelope(source, *wanted).encode())
+        content_type, body = mtom_body(envelope(source, *wanted).encode(), ACTIONS["RAD-69"])
         answer = session.post(source.url, data=body, headers={"Content-Type": content_type}, stream=True)
         other: Any = OtherRad69
         datasets = list(other(session=session, url=source.url).parse_rad69_response(answer))
@@ -275,7 +274,7 @@ def test_stopped_it_leaves_nothing() -> None:
         host, port = re.findall(r"//([\d.]+):(\d+)", source.url)[0]
         silent = socket.create_connection((host, int(port)))
         client = httpx.Client(trust_env=False)
-        content_type, body = mtom_body(envelope(source, *source.references()).encode())
+        content_type, body = mtom_body(envelope(source, *source.references()).encode(), ACTIONS["RAD-69"])
         request = client.build_request("POST", source.url, content=body, headers={"Content-Type": content_type})
         answer = client.send(request, stream=True)
     assert set(threading.enumerate()) == before
@@ -299,7 +298,7 @@ def test_a_large_folder_is_streamed(tmp_path: Path) -> None:
     del each
     with SimulatedSource(tmp_path) as source:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        content_type, body = mtom_body(envelope(source, *source.references()).encode())
+        content_type, body = mtom_body(envelope(source, *source.references()).encode(), ACTIONS["RAD-69"])
         with (
             httpx.Client(trust_env=False) as client,
             client.stream("POST", source.url, content=body, headers={"Content-Type": content_type}) as answer,

@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from asyncrad69 import InstanceReference, LimitExceeded, SoapError, SoapFault, _errors as errors
+from asyncrad69 import DocumentReference, InstanceReference, LimitExceeded, SoapError, SoapFault, _errors as errors
 from asyncrad69._multipart import MultipartDecoder, Segment, content_type
-from asyncrad69._soap import ACTION, mtom_body, new_message_id, read_manifest, request_xml, simple_body
+from asyncrad69._soap import read_manifest
+from asyncrad69._soap_request import (
+    ACTIONS,
+    Question,
+    RetrieveDocumentSet,
+    RetrieveImagingDocumentSet,
+    mtom_body,
+    new_message_id,
+    simple_body,
+)
 from asyncrad69._transfer_syntaxes import AS_STORED
 from replies import EBRS_STATUS, IHE_STATUS, SOAP_11, answer, document, envelope, error, fault_11, fault_12, include
 
@@ -32,6 +41,9 @@ NAMESPACES = {
 }
 
 
+ACTION = ACTIONS["RAD-69"]
+
+
 def reference(study: int, series: int, instance: int, *, community: str | None = None) -> InstanceReference:
     """An instance of study 1.*study*, in repository 1.9."""
     return InstanceReference(
@@ -45,10 +57,12 @@ def reference(study: int, series: int, instance: int, *, community: str | None =
 
 def request(*references: InstanceReference, transfer_syntaxes: tuple[str, ...] = AS_STORED) -> Any:
     """The request for *references*, parsed by another library than ours."""
-    xml = request_xml(
-        references, transfer_syntaxes=transfer_syntaxes, to="https://source/rad69?a=1&b=<2>", message_id="urn:uuid:7"
-    )
-    return etree.fromstring(xml)
+    return parsed(RetrieveImagingDocumentSet(references=references, transfer_syntaxes=transfer_syntaxes))
+
+
+def parsed(question: Question) -> Any:
+    """The envelope, parsed by another library than ours."""
+    return etree.fromstring(question.xml(to="https://source/rad69?a=1&b=<2>", message_id="urn:uuid:7"))
 
 
 def texts(tree: Any, path: str) -> list[str]:
@@ -74,6 +88,33 @@ def test_a_request_is_valid_by_the_schema(references: list[InstanceReference]) -
     schema = etree.XMLSchema(etree.parse(str(SCHEMA)))
     (body,) = request(*references).xpath("s:Body/*", namespaces=NAMESPACES)
     schema.assertValid(body)
+
+
+@pytest.mark.skipif(not SCHEMA.is_file(), reason="needs the IHE schemas in ../shared/spec/schema")
+def test_a_request_for_documents_is_valid_by_the_schema() -> None:
+    """ITI-43: another action, and the DocumentRequests alone in the body."""
+    documents = (
+        DocumentReference("1.9", "1.2.3^77<&>"),
+        DocumentReference("1.9", "2.25.1", home_community_id="urn:oid:1.2.3"),
+    )
+    question = RetrieveDocumentSet(documents)
+    tree = parsed(question)
+    (body,) = tree.xpath("s:Body/*", namespaces=NAMESPACES)
+    etree.XMLSchema(etree.parse(str(SCHEMA))).assertValid(body)
+    assert texts(tree, "s:Header/a:Action") == [question.action] == ["urn:ihe:iti:2007:RetrieveDocumentSet"]
+    assert texts(tree, "//i:DocumentUniqueId") == ["1.2.3^77<&>", "2.25.1"]
+    assert question.asked == 2
+
+
+def test_gateways_are_asked_with_another_action() -> None:
+    """RAD-75 is RAD-69 with its own action, in the header and in the Content-Type."""
+    question = RetrieveImagingDocumentSet(
+        references=(reference(1, 1, 1, community="urn:oid:1.2.3"),),
+        transfer_syntaxes=AS_STORED,
+        transaction="RAD-75",
+    )
+    assert texts(parsed(question), "s:Header/a:Action") == [question.action] == [ACTIONS["RAD-75"]]
+    assert f'action="{ACTIONS["RAD-75"]}"' in mtom_body(b"<x/>", question.action)[0]
 
 
 def test_studies_and_series_are_grouped() -> None:
@@ -122,7 +163,7 @@ def test_every_message_id_is_new() -> None:
 
 def test_mtom_packaging_is_one_root_part() -> None:
     """The body decodes to the envelope alone, under the Content-ID that start names; action equals wsa:Action."""
-    header, body = mtom_body(b"<x/>")
+    header, body = mtom_body(b"<x/>", ACTION)
     media_type, parameters = content_type(header)
     decoder = MultipartDecoder(
         parameters["boundary"],
@@ -148,7 +189,7 @@ def test_mtom_packaging_is_one_root_part() -> None:
 
 def test_simple_packaging_is_the_envelope() -> None:
     """Simple SOAP: the bytes as they are, with charset and action in the header."""
-    header, body = simple_body(b"<x/>")
+    header, body = simple_body(b"<x/>", ACTION)
     assert body == b"<x/>"
     assert content_type(header) == ("application/soap+xml", {"charset": "utf-8", "action": ACTION})
 

@@ -17,6 +17,7 @@ if not hasattr(_multipart_package, "PushMultipartParser"):
 
 from ._blocking import Rad69, Retrieval, expand_blocking
 from ._client import AsyncRad69
+from ._documents import RetrievedDocument
 from ._errors import (
     AuthenticationError,
     ConnectionFailed,
@@ -74,7 +75,7 @@ from ._instance import Instance
 from ._options import Limits, Options, Retry, Timeout
 from ._qido import expand
 from ._reference_files import references_from_kos, references_from_table
-from ._references import InstanceReference, references_from
+from ._references import DocumentReference, InstanceReference, references_from
 from ._report import Report, Row
 from ._retrieval import AsyncRetrieval
 from ._transfer_syntaxes import AS_STORED, LOSSLESS, UNCOMPRESSED
@@ -91,6 +92,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionLost",
     "CredentialsError",
+    "DocumentReference",
     "Event",
     "ExistingFileError",
     "HTTPStatusRefused",
@@ -121,6 +123,7 @@ __all__ = [
     "RequestTooLarge",
     "Retrieval",
     "RetrieveFinished",
+    "RetrievedDocument",
     "Retry",
     "RetryScheduled",
     "Row",

@@ -22,16 +22,17 @@ from ._options import KIB, MIB
 from ._qido import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
     from ssl import SSLContext
     from types import TracebackType
 
     from ._connection import Auth, ConnectionOptions, HTTPClient, Login, SecurityHeaderGiven
     from ._dicom import Dataset
+    from ._documents import RetrievedDocument
     from ._download import Durability, Existing
     from ._instance import Instance
     from ._options import RetrieveOptions, Timeout
-    from ._references import InstanceReference, References
+    from ._references import DocumentReference, InstanceReference, References
     from ._report import Report
     from ._retrieval import AsyncRetrieval
     from ._tls import Certificate, Verify
@@ -64,6 +65,7 @@ class Rad69:
         ssl_context: SSLContext | None = None,
         proxy: str | None = None,
         trust_env: bool = False,
+        endpoints: Mapping[str, str] | None = None,
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
         memory_budget_bytes: int | None = 512 * MIB,
@@ -81,6 +83,7 @@ class Rad69:
             ssl_context=ssl_context,
             proxy=proxy,
             trust_env=trust_env,
+            endpoints=endpoints,
             allow_plaintext=allow_plaintext,
             http_client=http_client,
             memory_budget_bytes=memory_budget_bytes,
@@ -146,6 +149,18 @@ class Rad69:
         return self.thread().call(
             lambda: self._client.download(references, target, existing=existing, durability=durability, **options)
         )
+
+    def retrieve_documents(
+        self, documents: DocumentReference | Iterable[DocumentReference], **options: Unpack[RetrieveOptions]
+    ) -> tuple[RetrievedDocument, ...]:
+        """As `AsyncRad69.retrieve_documents`."""
+        return self.thread().call(lambda: self._client.retrieve_documents(documents, **options))
+
+    def retrieve_manifest(
+        self, document: DocumentReference, **options: Unpack[RetrieveOptions]
+    ) -> tuple[InstanceReference, ...]:
+        """As `AsyncRad69.retrieve_manifest`."""
+        return self.thread().call(lambda: self._client.retrieve_manifest(document, **options))
 
     @property
     def is_open(self) -> bool:

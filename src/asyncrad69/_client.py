@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -11,16 +12,18 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from ._connection import Auth, Connection, HTTPClient, Login, SecurityHeaderGiven
 from ._content import MemoryBudget
+from ._documents import RetrievedDocument, retrieve_documents
 from ._download import Download
 from ._endpoint import Endpoint
 from ._errors import IncompleteRetrieveError, InvalidInstanceError
 from ._options import KIB, MIB, Options, RetrieveOptions
 from ._plan import addressed
-from ._references import References, references_from
-from ._retrieval import AsyncRetrieval, Gate
+from ._reference_files import references_from_kos
+from ._references import DocumentReference, References, references_from, valid_uid
+from ._retrieval import AsyncRetrieval
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping
     from os import PathLike
     from ssl import SSLContext
     from types import TracebackType
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from ._dicom import Dataset
     from ._download import Durability, Existing
     from ._instance import Instance
+    from ._references import InstanceReference
     from ._report import Report
     from ._tls import Certificate, Verify
 
@@ -68,6 +72,8 @@ class AsyncRad69:
         proxy: The URL of an HTTP proxy, with its credentials if it wants any. One with https is trusted as the source
             is, by *verify*, *cert* and *ssl_context*.
         trust_env: Whether to take a proxy from the environment; off, since it would carry credentials there.
+        endpoints: Where repositories are that *url* does not serve: their URLs by repository unique id. All else holds
+            for them too. A repository that fails does not end what comes from the others.
         allow_plaintext: Whether credentials may go out over ``http://`` to another machine.
         http_client: An `httpx.AsyncClient` to borrow, or one with the same interface (httpx2). It is neither closed
             nor changed, and it decides about TLS and proxies. Give it as many connections as *concurrency*.
@@ -95,6 +101,7 @@ class AsyncRad69:
         ssl_context: SSLContext | None = None,
         proxy: str | None = None,
         trust_env: bool = False,
+        endpoints: Mapping[str, str] | None = None,
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
         memory_budget_bytes: int | None = 512 * MIB,
@@ -103,24 +110,28 @@ class AsyncRad69:
     ) -> None:
         self._options = Options(**options)
         self._memory = MemoryBudget(memory_budget_bytes)
-        self._gate = Gate()
-        self._endpoint = Endpoint(
-            Connection(
-                url=url,
-                auth=auth,
-                login=login,
-                security_header=security_header,
-                headers=dict(headers or {}),
-                verify=verify,
-                cert=cert,
-                ssl_context=ssl_context,
-                proxy=proxy,
-                trust_env=trust_env,
-                allow_plaintext=allow_plaintext,
-                http_client=http_client,
-                read_size=read_size,
-            )
+        connection = Connection(
+            url=url,
+            auth=auth,
+            login=login,
+            security_header=security_header,
+            headers=dict(headers or {}),
+            verify=verify,
+            cert=cert,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            trust_env=trust_env,
+            allow_plaintext=allow_plaintext,
+            http_client=http_client,
+            read_size=read_size,
         )
+        self._endpoint = Endpoint(connection)
+        urls = {valid_uid(repository, "endpoints"): each for repository, each in (endpoints or {}).items()}
+        by_url = {url: self._endpoint}
+        for each in urls.values():
+            by_url.setdefault(each, Endpoint(replace(connection, url=each)))
+        self._endpoints = {repository: by_url[each] for repository, each in urls.items()}
+        self._stack = AsyncExitStack()
         self._tasks: TaskGroup | None = None
         self._loop: EventLoopToken | None = None
 
@@ -131,7 +142,10 @@ class AsyncRad69:
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise RuntimeError("this client is open already: share it, or make another")
-        await self._endpoint.__aenter__()
+        async with AsyncExitStack() as stack:
+            for endpoint in dict.fromkeys((self._endpoint, *self._endpoints.values())):
+                await stack.enter_async_context(endpoint)
+            self._stack = stack.pop_all()
         self._tasks = await create_task_group().__aenter__()
         self._loop = current_token()
         return self
@@ -155,7 +169,7 @@ class AsyncRad69:
             await tasks.__aexit__(None, None, None)
         finally:
             with CancelScope(shield=True):
-                await self._endpoint.__aexit__(None, None, None)
+                await self._stack.aclose()
 
     # --- retrieving
 
@@ -261,6 +275,54 @@ class AsyncRad69:
                 await to_thread.run_sync(files.close)
         return retrieval.report
 
+    # --- documents
+
+    async def retrieve_documents(
+        self, documents: DocumentReference | Iterable[DocumentReference], **options: Unpack[RetrieveOptions]
+    ) -> tuple[RetrievedDocument, ...]:
+        """
+        Retrieve documents of XDS repositories, in the order given: ITI-43, which RAD-69 is made of.
+
+        All of them are held in memory: this is for manifests and reports, a few at once.
+
+        Args:
+            documents: One, or several; each is retrieved once.
+            **options: Override the client's; those that are about instances have no meaning here.
+
+        Raises:
+            Rad69Error: One did not come, and why; `XDSMissingDocumentError` where the repository does not have it.
+
+        Source: ITI TF-2 3.43.
+        """
+        self.tasks()  # raises where the client is not open
+        asked = (documents,) if isinstance(documents, DocumentReference) else documents
+        return await retrieve_documents(self, asked, self._options.override(options))
+
+    async def retrieve_manifest(
+        self, document: DocumentReference, **options: Unpack[RetrieveOptions]
+    ) -> tuple[InstanceReference, ...]:
+        """
+        The references in a KOS manifest that a document repository holds, ready for `datasets`:
+
+            references = await rad69.retrieve_manifest(DocumentReference("1.2.3", "1.2.3.4.5"))
+            async for dataset in rad69.datasets(references):
+                ...
+
+        Args:
+            document: The manifest. Its home community is its instances' too, where the manifest names none.
+            **options: As for `retrieve_documents`.
+
+        Raises:
+            InvalidReferenceError: The document is no manifest, or a rejection note; see `references_from_kos`.
+            Rad69Error: It did not come, and why.
+
+        Source: RAD TF-2 4.68, 4.69.
+        """
+        (manifest,) = await self.retrieve_documents(document, **options)
+        references = await to_thread.run_sync(references_from_kos, manifest.data)
+        home = document.home_community_id
+        return tuple(each if each.home_community_id else replace(each, home_community_id=home) for each in references)
+
     # --- for retrieves
 
     def tasks(self) -> TaskGroup:
@@ -275,13 +337,9 @@ class AsyncRad69:
         """What instances in flight may hold; for `AsyncRetrieval`."""
         return self._memory
 
-    def gate(self) -> Gate:
-        """What holds requests back while the source is busy; for `AsyncRetrieval`."""
-        return self._gate
-
-    def endpoint(self) -> Endpoint:
-        """Where requests go; for `AsyncRetrieval`."""
-        return self._endpoint
+    def endpoint(self, repository_unique_id: str | None) -> Endpoint:
+        """Where requests for a repository go; for retrieves."""
+        return self._endpoints.get(repository_unique_id or "", self._endpoint)
 
     async def _parsed(self, retrieval: AsyncRetrieval) -> AsyncGenerator[Dataset, None]:
         async with retrieval:

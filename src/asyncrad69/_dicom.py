@@ -184,15 +184,15 @@ def read_dataset(data: bytes, *, force: bool = False) -> Dataset:
     return dataset
 
 
-def read_header(path: str | PathLike[str]) -> Dataset:
+def read_header(source: str | PathLike[str] | bytes) -> Dataset:
     """
-    The Dataset of a file without its pixel data, every value decoded.
+    The Dataset of a file, given by its path or its bytes, without its pixel data, every value decoded.
 
     Raises:
         InvalidReferenceError: Not a DICOM file, or a damaged one.
         OSError: It cannot be opened.
     """
-    with open(path, "rb") as file:  # noqa: PTH123 - a path may be text
+    with BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:  # noqa: PTH123 - may be text
         try:
             dataset = dcmread(file, stop_before_pixels=True)
             for _ in dataset.iterall():

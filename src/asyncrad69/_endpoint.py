@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,6 +30,22 @@ T = TypeVar("T")
 
 #: The head of a reply, and its body in blocks.
 Exchanging: TypeAlias = "AbstractAsyncContextManager[tuple[Response, AsyncIterator[bytes]]]"
+
+
+class Gate:
+    """
+    Closed while a source that said it is busy wants to be left alone. One for all retrieves of a client.
+
+    Attributes:
+        opens_at: When the next request may go out, by the event loop's clock.
+    """
+
+    def __init__(self) -> None:
+        self.opens_at = -math.inf
+
+    def close_until(self, time: float) -> None:
+        """Let nothing through before *time*."""
+        self.opens_at = max(self.opens_at, time)
 
 
 class Response:
@@ -81,10 +98,15 @@ class Endpoint:
 
     Args:
         connection: How to reach it.
+
+    Attributes:
+        url: Where it is.
+        gate: What holds requests back while it is busy.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.url = connection.url
+        self.gate = Gate()
         #: The URL's scheme, host and port, for people.
         self.origin = str(httpx.URL(connection.url).copy_with(raw_path=b"/"))
         self._connection = connection

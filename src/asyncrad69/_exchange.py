@@ -13,7 +13,8 @@ from ._content_encoding import content_decoder
 from ._errors import HTTPStatusRefused, Rad69Error, SoapError, SoapFault
 from ._events import BytesReceived, Event
 from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
-from ._soap import ACCEPT, DocumentResponse, Manifest, mtom_body, new_message_id, request_xml, simple_body
+from ._soap import DocumentResponse, Manifest
+from ._soap_request import ACCEPT, mtom_body, new_message_id, simple_body
 
 if TYPE_CHECKING:
     from ._content import Assembly
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ._identity import Proof
     from ._instance import Content
     from ._options import Limits, Options, Packaging
-    from ._plan import Request
+    from ._soap_request import Question
 
 # An envelope for more instances than this takes longer to write than an event loop should wait (about 10 ms).
 _MANY_INSTANCES = 300
@@ -63,7 +64,7 @@ Deliver = Callable[[Document], Awaitable[None]]
 
 async def exchange(
     endpoint: Endpoint,
-    request: Request,
+    question: Question,
     options: Options,
     *,
     message_id: str,
@@ -73,7 +74,7 @@ async def exchange(
     assembly: Assembly,
 ) -> None:
     """
-    Send *request* and *deliver* its documents, one after the other, as they come.
+    Ask *question* and *deliver* its documents, one after the other, as they come.
 
     While a document is being delivered nothing is read, so that a slow consumer slows the source down; the limits
     of `Timeout` do not run. A source that no longer knows who we are is asked once more, with a new proof of it.
@@ -82,7 +83,7 @@ async def exchange(
         Rad69Error: The exchange failed. What was delivered before stays delivered.
     """
     ask = partial(
-        _ask, endpoint, request, options, packaging=packaging, deliver=deliver, answer=answer, assembly=assembly
+        _ask, endpoint, question, options, packaging=packaging, deliver=deliver, answer=answer, assembly=assembly
     )
     proof = await endpoint.identity.proof()
     try:
@@ -97,7 +98,7 @@ async def exchange(
 
 async def _ask(
     endpoint: Endpoint,
-    request: Request,
+    question: Question,
     options: Options,
     *,
     message_id: str,
@@ -108,15 +109,16 @@ async def _ask(
     assembly: Assembly,
 ) -> None:
     to = options.to or endpoint.url
-    envelope = await _envelope(request, options, to=to, message_id=message_id, security_header=proof.security_header)
-    content_type, body = mtom_body(envelope) if packaging == "mtom" else simple_body(envelope)
+    envelope = await _envelope(question, to=to, message_id=message_id, security_header=proof.security_header)
+    pack = mtom_body if packaging == "mtom" else simple_body
+    content_type, body = pack(envelope, question.action)
     posting = endpoint.post(body, content_type=content_type, accept=ACCEPT, timeouts=options.timeout, token=proof.token)
     async with posting as (response, blocks):
         check_status(response.status, response.content_type, retry_after_s=response.retry_after_s)
         reply = Reply(
             http_status=response.status,
             content_type=response.content_type,
-            limits=_reply_limits(options.limits, len(request.references)),
+            limits=_reply_limits(options.limits, question.asked),
         )
         answer.remarks = reply.remarks
         decoder = content_decoder(response.content_encoding, max_inflation=options.limits.max_inflation)
@@ -134,17 +136,9 @@ async def _ask(
         await reading.finish()
 
 
-async def _envelope(request: Request, options: Options, *, to: str, message_id: str, security_header: bytes) -> bytes:
-    def write() -> bytes:
-        return request_xml(
-            request.references,
-            transfer_syntaxes=options.transfer_syntaxes,
-            to=to,
-            message_id=message_id,
-            security_header=security_header,
-        )
-
-    return await to_thread.run_sync(write) if len(request.references) > _MANY_INSTANCES else write()
+async def _envelope(question: Question, *, to: str, message_id: str, security_header: bytes) -> bytes:
+    write = partial(question.xml, to=to, message_id=message_id, security_header=security_header)
+    return await to_thread.run_sync(write) if question.asked > _MANY_INSTANCES else write()
 
 
 def _reply_limits(limits: Limits, asked: int) -> ReplyLimits:

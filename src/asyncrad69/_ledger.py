@@ -324,9 +324,9 @@ class Ledger:
         self._give_up(entry, "refused" if isinstance(error, ServerError) else "missing", error)
         return False
 
-    def give_up(self, error: Rad69Error | None) -> None:
-        """Nothing more will be asked: all that is pending is missing, because of *error*."""
-        for entry in self._entries.values():
+    def give_up(self, error: Rad69Error, references: Iterable[InstanceReference]) -> None:
+        """Nothing more of *references* will be asked for: what is pending of them is missing, because of *error*."""
+        for entry in map(self._entry, references):
             if entry.state is None:
                 self._give_up(entry, "missing", entry.error or error)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 
 from ._errors import Rad69Error
 from ._references import valid_addressing, valid_uid
+from ._soap_request import ACTIONS, Transaction
 from ._transfer_syntaxes import AS_STORED, FORBIDDEN
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class Options:
             archive that holds such files.
         spool_bytes: An instance beyond this size goes to a temporary file instead of memory, and `Instance.chunks`
             reads it from there; ``None`` never spools.
+        transaction: ``"RAD-69"`` asks an imaging document source, or the gateway in front of several; ``"RAD-75"`` is
+            what gateways ask each other, and every reference needs its home community id for it.
         to: The WS-Addressing To header where it differs from the URL, e.g. behind a reverse proxy.
         on_event: Told everything that happens, on the event loop; see `asyncrad69.Event`.
     """
@@ -176,6 +179,7 @@ class Options:
     identity: Identity = "study"
     invalid_instances: InvalidInstances = "refuse"
     spool_bytes: int | None = None
+    transaction: Transaction = "RAD-69"
     to: str | None = None
     on_event: OnEvent | None = None
 
@@ -183,6 +187,7 @@ class Options:
         valid_addressing(self.repository_unique_id, self.home_community_id)
         object.__setattr__(self, "transfer_syntaxes", _transfer_syntaxes(self.transfer_syntaxes))
         object.__setattr__(self, "ignore", tuple(self.ignore))
+        one_of("transaction", self.transaction, tuple(ACTIONS))
         one_of("packaging", self.packaging, ("mtom", "simple"))
         one_of("on_failure", self.on_failure, ("finish", "stop", "report"))
         one_of("identity", self.identity, ("study", "instance", "content-id"))
@@ -221,6 +226,7 @@ class RetrieveOptions(TypedDict, total=False):
     identity: Identity
     invalid_instances: InvalidInstances
     spool_bytes: int | None
+    transaction: Transaction
     to: str | None
     on_event: OnEvent | None
 

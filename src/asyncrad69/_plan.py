@@ -20,6 +20,11 @@ class Request:
 
     references: tuple[InstanceReference, ...]
 
+    @property
+    def repository_unique_id(self) -> str | None:
+        """The repository; ``None`` where nothing is asked for."""
+        return self.references[0].repository_unique_id if self.references else None
+
     def halves(self) -> tuple[Request, ...]:
         """Two requests for half as much each; itself if it asks for one instance."""
         middle = (len(self.references) + 1) // 2
@@ -32,7 +37,7 @@ def addressed(references: Iterable[InstanceReference], options: Options) -> tupl
     The references with the repository and community that *options* give where they name none.
 
     Raises:
-        InvalidReferenceError: An instance is in no repository.
+        InvalidReferenceError: An instance is in no repository, or for RAD-75 in no community.
     """
     return tuple(_addressed(reference, options) for reference in references)
 
@@ -45,6 +50,11 @@ def _addressed(reference: InstanceReference, options: Options) -> InstanceRefere
             "repository_unique_id=. It is the RetrieveLocationUID of the KOS manifest; the source's operator knows it"
         )
     home = reference.home_community_id or options.home_community_id
+    if home is None and options.transaction == "RAD-75":
+        raise InvalidReferenceError(
+            f"instance {reference.sop_instance_uid} names no home community, which RAD-75 requires: pass "
+            "home_community_id=, in the form urn:oid:1.2.3"
+        )
     if (repository, home) == (reference.repository_unique_id, reference.home_community_id):
         return reference
     return replace(reference, repository_unique_id=repository, home_community_id=home)

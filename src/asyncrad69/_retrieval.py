@@ -33,7 +33,14 @@ from anyio import (
 
 from ._content import Assembly, Share, Spool
 from ._dicom import Bounds, Facts, examine
-from ._errors import ConnectionFailed, ExistingFileError, InvalidInstanceError, Rad69Error, ServerBusy
+from ._errors import (
+    ConnectionFailed,
+    ExistingFileError,
+    InvalidInstanceError,
+    Rad69Error,
+    ServerBusy,
+    StorageError,
+)
 from ._events import (
     Event,
     InstanceFailed,
@@ -50,7 +57,7 @@ from ._ledger import Ledger, Patience
 from ._options import MIB
 from ._pace import Pace
 from ._plan import Request, requests
-from ._soap import new_message_id
+from ._soap_request import RetrieveImagingDocumentSet, new_message_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,7 +67,7 @@ if TYPE_CHECKING:
 
     from ._content import MemoryBudget
     from ._endpoint import Endpoint
-    from ._options import Limits, Options
+    from ._options import Limits, Options, Packaging
     from ._references import InstanceReference
     from ._report import Report
 
@@ -76,37 +83,45 @@ class Owner(Protocol):
 
     def tasks(self) -> TaskGroup: ...
 
-    def endpoint(self) -> Endpoint: ...
+    def endpoint(self, repository_unique_id: str | None) -> Endpoint: ...
 
     def memory(self) -> MemoryBudget: ...
-
-    def gate(self) -> Gate: ...
 
 
 #: What a worker does with an instance before it hands it over: write it to a file.
 Keep: TypeAlias = "Callable[[Instance], Awaitable[None]]"
 
 
-class Gate:
+@dataclass(slots=True, kw_only=True)
+class _Place:
     """
-    Closed while a source that said it is busy wants to be left alone. One for all retrieves of a client.
+    One endpoint in a retrieve.
 
     Attributes:
-        opens_at: When the next request may go out, by the event loop's clock.
+        endpoint: It.
+        references: What is asked of it, all in all.
+        packaging: The packaging it takes, as far as is known.
+        patience: How long to go on with it.
     """
 
-    def __init__(self) -> None:
-        self.opens_at = -math.inf
-
-    def close_until(self, time: float) -> None:
-        """Let nothing through before *time*."""
-        self.opens_at = max(self.opens_at, time)
+    endpoint: Endpoint
+    references: tuple[InstanceReference, ...]
+    packaging: Packaging
+    patience: Patience
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """A request, where it goes, and the earliest time for it, by the event loop's clock."""
+
     request: Request
-    not_before: float
+    place: _Place
+    not_before: float = -math.inf
+
+    @property
+    def opens_at(self) -> float:
+        """When it may go out, as far as can be said now."""
+        return max(self.not_before, self.place.endpoint.gate.opens_at)
 
 
 class _Running:
@@ -121,11 +136,12 @@ class _Running:
         self.tickets_in, self.tickets_out = create_memory_object_stream[None](math.inf)
         self.jobs: deque[_Job] = deque()
         self.turns = CapacityLimiter(allowed)
+        self.places = 1
 
     def next_job(self, now: float) -> _Job:
         """The first job whose time has come, else the one whose time comes first."""
-        job = next((each for each in self.jobs if each.not_before <= now), None)
-        job = job or min(self.jobs, key=attrgetter("not_before"))
+        job = next((each for each in self.jobs if each.opens_at <= now), None)
+        job = job or min(self.jobs, key=attrgetter("opens_at"))
         self.jobs.remove(job)
         return job
 
@@ -165,9 +181,7 @@ class AsyncRetrieval:
         self._references = references
         self._ledger = Ledger(references, options, on_failed=self._failed)
         self._bounds = _bounds(options.limits)
-        self._patience = Patience(options.retry, in_flight=1)
         self._pace = Pace(None if options.concurrency == "auto" else options.concurrency)
-        self._packaging = options.packaging
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self._open_jobs = 0
@@ -268,13 +282,28 @@ class AsyncRetrieval:
         running = _Running(allowed=self._pace.allowed)
         self._started_at = monotonic()
         planned = requests(self._ledger.pending(self._references), self._options)
-        for request in planned:
-            running.jobs.append(_Job(request, -math.inf))
-        self._announce(running, len(planned))
         workers = min(self._pace.most, len(planned))
-        self._patience = Patience(self._options.retry, in_flight=workers)
+        places = self._places(planned, workers)
+        running.places = len(places)
+        for request in planned:
+            running.jobs.append(_Job(request, places[self._owner.endpoint(request.repository_unique_id)]))
+        self._announce(running, len(planned))
         tasks.start_soon(self._supervise, running, workers, name="asyncrad69 retrieve")
         return running
+
+    def _places(self, planned: list[Request], workers: int) -> dict[Endpoint, _Place]:
+        asked: dict[Endpoint, list[InstanceReference]] = {}
+        for request in planned:
+            asked.setdefault(self._owner.endpoint(request.repository_unique_id), []).extend(request.references)
+        return {
+            endpoint: _Place(
+                endpoint=endpoint,
+                references=tuple(references),
+                packaging=self._options.packaging,
+                patience=Patience(self._options.retry, in_flight=workers),
+            )
+            for endpoint, references in asked.items()
+        }
 
     def _announce(self, running: _Running, count: int) -> None:
         """So many jobs more are to be had; at the end, none will be."""
@@ -308,21 +337,21 @@ class AsyncRetrieval:
             async for _ in tickets:
                 job = running.next_job(current_time())
                 # Again after each wait: meanwhile another answer may have closed the gate for longer.
-                while (not_before := max(job.not_before, self._owner.gate().opens_at)) > current_time():  # noqa: ASYNC110
-                    await sleep_until(not_before)
+                while (opens_at := job.opens_at) > current_time():  # noqa: ASYNC110
+                    await sleep_until(opens_at)
                 async with running.turns:
-                    await self._run(running, job.request)
+                    await self._run(running, job.request, job.place)
 
-    async def _run(self, running: _Running, request: Request) -> None:
+    async def _run(self, running: _Running, request: Request, place: _Place) -> None:
         """One exchange, and what follows from it."""
         before = len(self._ledger.pending(request.references))
-        error = await self._exchange(running, request)
+        error = await self._exchange(running, request, place)
         running.turns.total_tokens = self._pace.allowed
         # Its own: what other exchanges bring meanwhile says nothing about this one.
         progress = len(self._ledger.pending(request.references)) < before
         self._open_jobs -= 1
-        go_on = self._patience.note(error, progress=progress, size=len(request.references))
-        if error is not None and self._ends_everything(error, go_on=go_on):
+        go_on = place.patience.note(error, progress=progress, size=len(request.references))
+        if error is not None and self._ends_everything(running, place, error, go_on=go_on):
             self._end_with(running, error)
             return
         again = self._ledger.settle(request, error, progress=progress)
@@ -330,35 +359,35 @@ class AsyncRetrieval:
         if self._options.on_failure == "stop" and (failure := self._ledger.first_failure()):
             self._end_with(running, failure)
             return
-        self._schedule(running, again, error, progress=progress)
-
-    def _schedule(self, running: _Running, again: list[Request], error: Rad69Error | None, *, progress: bool) -> None:
-        wait_s = self._patience.wait_s(error or self._ledger.refusal(again), progress=progress)
+        wait_s = place.patience.wait_s(error or self._ledger.refusal(again), progress=progress)
         if isinstance(error, ServerBusy):
-            self._owner.gate().close_until(current_time() + wait_s)
+            place.endpoint.gate.close_until(current_time() + wait_s)
+        self._schedule(running, place, again, wait_s)
+
+    def _schedule(self, running: _Running, place: _Place, again: list[Request], wait_s: float) -> None:
         for request in again:
             self._emit(RetryScheduled(references=request.references, wait_s=wait_s))
         # Depth first: what is at fault is found before everything has been asked for in vain.
-        running.jobs.extendleft(_Job(request, current_time() + wait_s) for request in reversed(again))
+        running.jobs.extendleft(_Job(request, place, current_time() + wait_s) for request in reversed(again))
         self._announce(running, len(again))
 
-    def _ends_everything(self, error: Rad69Error, *, go_on: bool) -> bool:
-        if error.fatal:
-            return True
-        if go_on:
+    def _ends_everything(self, running: _Running, place: _Place, error: Rad69Error, *, go_on: bool) -> bool:
+        """Whether *error* ends the retrieve; else it may end what is asked of *place*, where there are others."""
+        if go_on and not error.fatal:
             return False
-        if isinstance(error, ConnectionFailed) and not self._ledger.settled:
+        hopeless = error.fatal or (isinstance(error, ConnectionFailed) and not self._ledger.settled)
+        if hopeless and (running.places == 1 or isinstance(error, StorageError)):
             return True
-        self._ledger.give_up(error)
+        self._ledger.give_up(error, place.references)
         return False
 
     def _end_with(self, running: _Running, error: Rad69Error) -> None:
         if self._error is None:
             self._error = error
-        self._ledger.give_up(error)
+        self._ledger.give_up(error, self._references)
         running.scope.cancel()
 
-    async def _exchange(self, running: _Running, request: Request) -> Rad69Error | None:
+    async def _exchange(self, running: _Running, request: Request, place: _Place) -> Rad69Error | None:
         """Ask; enter what came in the ledger; return what went wrong, if anything did."""
         wanted = Request(self._ledger.pending(request.references))
         if not wanted.references:
@@ -368,7 +397,7 @@ class AsyncRetrieval:
         self._emit(RequestStarted(references=wanted.references, message_id=message_id))
         error: Rad69Error | None = None
         try:
-            await self._ask(running, wanted, message_id, answer)
+            await self._ask(running, wanted, place, message_id, answer)
         except Rad69Error as exc:
             error = _without_frames(exc)
             error.references = error.references or self._ledger.pending(wanted.references)
@@ -378,32 +407,39 @@ class AsyncRetrieval:
         self._emit(RequestFinished(references=wanted.references, message_id=message_id, status=status, error=error))
         return error
 
-    async def _ask(self, running: _Running, request: Request, message_id: str, answer: Answer) -> None:
+    async def _ask(self, running: _Running, request: Request, place: _Place, message_id: str, answer: Answer) -> None:
         async def deliver(document: Document) -> None:
             await self._deliver(running, document)
 
         assembly = Assembly(Share(self._owner.memory()), self._spool)
         ask = partial(
             exchange,
-            self._owner.endpoint(),
-            request,
+            place.endpoint,
+            self._question(request),
             self._options,
             deliver=deliver,
             answer=answer,
             assembly=assembly,
         )
         try:
-            await ask(message_id=message_id, packaging=self._packaging)
+            await ask(message_id=message_id, packaging=place.packaging)
         except Rad69Error as exc:
-            other = other_packaging(exc, self._packaging)
-            if other is None or self._packaging != self._options.packaging:
+            other = other_packaging(exc, place.packaging)
+            if other is None or place.packaging != self._options.packaging:
                 raise
             # Once per retrieve, and for all of it: the source has said what it takes.
-            self._packaging = other
+            place.packaging = other
             self._ledger.remarks[f"the source takes {other} packaging only"] += 1
             await ask(message_id=new_message_id(), packaging=other)
         finally:
             assembly.close()
+
+    def _question(self, request: Request) -> RetrieveImagingDocumentSet:
+        return RetrieveImagingDocumentSet(
+            references=request.references,
+            transfer_syntaxes=self._options.transfer_syntaxes,
+            transaction=self._options.transaction,
+        )
 
     def _enter(self, request: Request, answer: Answer, error: Rad69Error | None) -> None:
         ledger = self._ledger

@@ -1,154 +1,35 @@
 """
-SOAP 1.2 with WS-Addressing: the request envelope out, the root part of the reply in.
+The answer: the root part of a reply, or a reply that is one XML document, with WS-Addressing or a fault.
 
 Source: IHE RAD TF-2 4.69 (RAD-69), ITI TF-2 3.43 (ITI-43) and its appendix V; XOP 1.0; ebRS 3.0.
-The only room that knows xmltodict.
+With `_soap_request` the only room that knows xmltodict.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import unquote
 from xml.parsers import expat
-from xml.sax.saxutils import escape
 
 import xmltodict
 
 from ._errors import LimitExceeded, RegistryError, SoapError, SoapFault, registry_error_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from ._references import InstanceReference
-
-ACTION: Final = "urn:ihe:rad:2009:RetrieveImagingDocumentSet"
 SOAP_MEDIA_TYPE: Final = "application/soap+xml"
 XOP_MEDIA_TYPE: Final = "application/xop+xml"
-
-# Metro answers with MTOM only where Accept names application/xop+xml.
-ACCEPT: Final = f"multipart/related, {XOP_MEDIA_TYPE}, {SOAP_MEDIA_TYPE}, text/xml;q=0.5"
 
 _SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
 _SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 _ADDRESSING = "http://www.w3.org/2005/08/addressing"
-_ANONYMOUS = "http://www.w3.org/2005/08/addressing/anonymous"
-_XDSI = "urn:ihe:rad:xdsi-b:2009"
 _XDS = "urn:ihe:iti:xds-b:2007"
 _EBRS = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
 _XOP = "http://www.w3.org/2004/08/xop/include"
-
-
-# --- the request ---------------------------------------------------------------------------------------
-
-
-def new_message_id() -> str:
-    """A MessageID for one attempt; CXF answers a repeated one with wsa:DuplicateMessageID."""
-    return f"urn:uuid:{uuid.uuid4()}"
-
-
-def request_xml(
-    references: Iterable[InstanceReference],
-    *,
-    transfer_syntaxes: Sequence[str],
-    to: str,
-    message_id: str,
-    security_header: bytes = b"",
-) -> bytes:
-    """
-    The envelope that asks for *references*, each with its repository unique id set.
-
-    Studies and series are grouped: dcm4chee keeps only the last of two SeriesRequests with the same UID. The
-    *security_header* is an element that stands in the SOAP header as it is: its signatures are over these bytes.
-    """
-    header = {
-        # IHE_WSA101: mustUnderstand on Action. IHE_WSA102, note 1: none on ReplyTo.
-        "a:Action": {"@s:mustUnderstand": "1", "#text": ACTION},
-        "a:MessageID": message_id,
-        "a:ReplyTo": {"a:Address": _ANONYMOUS},
-        "a:To": to,
-    }
-    body = {
-        "@xmlns:iherad": _XDSI,
-        "@xmlns:ihe": _XDS,
-        "iherad:StudyRequest": _PLACEHOLDER,
-        "iherad:TransferSyntaxUIDList": {"iherad:TransferSyntaxUID": list(transfer_syntaxes)},
-    }
-    envelope = {
-        "s:Envelope": {
-            "@xmlns:s": _SOAP_12,
-            "@xmlns:a": _ADDRESSING,
-            "s:Header": header,
-            "s:Body": {"iherad:RetrieveImagingDocumentSetRequest": body},
-        }
-    }
-    text = str(xmltodict.unparse(envelope))  # type: ignore[no-untyped-call]
-    placeholder = f"<iherad:StudyRequest>{_PLACEHOLDER}</iherad:StudyRequest>"
-    data = text.replace(placeholder, _study_requests(references)).encode()
-    return data.replace(_HEADER_END, security_header + _HEADER_END, 1)
-
-
-# The requests are one pattern, hundreds of times over: written by themselves they take a tenth of the time.
-_PLACEHOLDER = "-"
-_HEADER_END = b"</s:Header>"
-
-
-def _study_requests(references: Iterable[InstanceReference]) -> str:
-    studies: dict[str, dict[str, list[str]]] = {}
-    for reference in references:
-        series = studies.setdefault(reference.study_instance_uid, {})
-        series.setdefault(reference.series_instance_uid, []).append(_document_request(reference))
-    return "".join(
-        f'<iherad:StudyRequest studyInstanceUID="{escape(study_uid)}">{_series_requests(series)}</iherad:StudyRequest>'
-        for study_uid, series in studies.items()
-    )
-
-
-def _series_requests(series: dict[str, list[str]]) -> str:
-    return "".join(
-        f'<iherad:SeriesRequest seriesInstanceUID="{escape(series_uid)}">{"".join(documents)}</iherad:SeriesRequest>'
-        for series_uid, documents in series.items()
-    )
-
-
-def _document_request(reference: InstanceReference) -> str:
-    # xs:sequence: the order of the three is part of the schema.
-    home = reference.home_community_id
-    community = f"<ihe:HomeCommunityId>{escape(home)}</ihe:HomeCommunityId>" if home else ""
-    return (
-        f"<ihe:DocumentRequest>{community}"
-        f"<ihe:RepositoryUniqueId>{escape(reference.repository_unique_id or '')}</ihe:RepositoryUniqueId>"
-        f"<ihe:DocumentUniqueId>{escape(reference.sop_instance_uid)}</ihe:DocumentUniqueId></ihe:DocumentRequest>"
-    )
-
-
-def simple_body(envelope: bytes) -> tuple[str, bytes]:
-    """Content-Type and body of a request in simple SOAP."""
-    return f'{SOAP_MEDIA_TYPE}; charset=utf-8; action="{ACTION}"', envelope
-
-
-def mtom_body(envelope: bytes) -> tuple[str, bytes]:
-    """
-    Content-Type and body of a request in MTOM packaging, which ITI TF-2 3.43.5 demands of the consumer.
-
-    The message has no attachment: it is the root part alone.
-    """
-    token = uuid.uuid4().hex
-    boundary, content_id = f"MIMEBoundary_{token}", f"<0.{token}@asyncrad69.invalid>"
-    content_type = (
-        f'multipart/related; boundary="{boundary}"; type="{XOP_MEDIA_TYPE}"; start="{content_id}"; '
-        f'start-info="{SOAP_MEDIA_TYPE}"; action="{ACTION}"'
-    )
-    head = (
-        f"--{boundary}\r\n"
-        f'Content-Type: {XOP_MEDIA_TYPE}; charset=UTF-8; type="{SOAP_MEDIA_TYPE}"\r\n'
-        "Content-Transfer-Encoding: binary\r\n"
-        f"Content-ID: {content_id}\r\n\r\n"
-    )
-    return content_type, b"".join((head.encode(), envelope, f"\r\n--{boundary}--\r\n".encode()))
 
 
 # --- the answer ----------------------------------------------------------------------------------------
@@ -305,7 +186,7 @@ def _local(qname: str) -> str:
 # --- XML -----------------------------------------------------------------------------------------------
 
 _SEPARATOR = "|"
-_KNOWN_NAMESPACES: dict[str, None] = dict.fromkeys((_SOAP_12, _SOAP_11, _ADDRESSING, _XDSI, _XDS, _EBRS, _XOP))
+_KNOWN_NAMESPACES: dict[str, None] = dict.fromkeys((_SOAP_12, _SOAP_11, _ADDRESSING, _XDS, _EBRS, _XOP))
 
 _DOCUMENT_PATH = ["Body", "RetrieveDocumentSetResponse", "DocumentResponse"]  # below the Envelope
 _FIELD_DEPTH = 5

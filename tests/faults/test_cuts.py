@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncrad69 import ConnectionLost, Rad69Error, SoapError
-from asyncrad69._soap import new_message_id
+from asyncrad69._soap_request import new_message_id
 
 from .driver import AT_ONCE, FULL, ONCE, client, nothing_left, retrieve, server_context
 from .server import Ending, Exchange, FaultServer, Framing, until_asked_again
