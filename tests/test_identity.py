@@ -24,6 +24,7 @@ from asyncrad69 import (
     Retry,
     SoapFault,
     XDSMissingDocumentError,
+    expand,
 )
 from replies import answer, error as registry_error, fault_12
 from source import Asked, Scripted, ScriptedSource
@@ -159,6 +160,19 @@ async def test_forbidden_is_not_a_reason_to_refresh() -> None:
     assert tokens.given == ["token-1"]
 
 
+async def test_the_archive_is_shown_the_token_too() -> None:
+    """`expand` takes the same functions, and refreshes a token as a retrieve does."""
+    tokens = Tokens()
+
+    def script(asked: Asked) -> Scripted:
+        known = asked.header("Authorization") == "Bearer token-2"
+        return Scripted(status="204 No Content") if known else UNAUTHORIZED
+
+    with ScriptedSource(script) as archive:
+        assert await expand("1.2.3", qido_url=archive.url, auth=tokens) == ()
+    assert tokens.given == ["token-1", "token-2"]
+
+
 # --- what a function of the caller's may do wrong ------------------------------------------------------
 
 
@@ -186,6 +200,20 @@ async def test_what_cannot_be_had(options: dict[str, Any], message: str) -> None
             await ask(source.url, **options)
         assert source.requests == []
     assert "secret" not in str(caught.value)
+
+
+async def test_a_failure_is_not_repeated_by_every_task() -> None:
+    """What one task could not get ends the retrieve: the others, which waited for it, do not try in turn."""
+    calls = itertools.count()
+
+    async def token() -> str:
+        next(calls)
+        await anyio.lowlevel.checkpoint()
+        raise LookupError
+
+    with ScriptedSource(no) as source, pytest.raises(CredentialsError):
+        await ask(source.url, SERIES, auth=token, concurrency=8)
+    assert next(calls) == 1
 
 
 async def test_an_error_of_ours_comes_as_it_is() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import sys
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 import trustme
@@ -217,6 +220,54 @@ async def test_a_proxy_with_https_is_trusted_as_the_source_is(files: Files, way:
         assert proxy.requests[0].head.startswith("POST http://localhost:1/rad69 ")
         assert isinstance(await failure("http://localhost:1/rad69", proxy=address), TLSError)
     assert len(proxy.requests) == 1
+
+
+class Tunnel:
+    """An HTTPS proxy that tunnels (RFC 9110 9.3.6), for one connection."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://localhost:{self._listener.getsockname()[1]}"
+        self.asked = b""
+        self._thread = threading.Thread(target=self._serve, name="tunnel", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._thread.join(10)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        accepted, _ = self._listener.accept()
+        with self._tls.wrap_socket(accepted, server_side=True) as client:
+            while b"\r\n\r\n" not in self.asked:
+                self.asked += client.recv(65536)
+            port = int(self.asked.split()[1].rpartition(b":")[2])
+            with socket.create_connection(("127.0.0.1", port)) as source, suppress(OSError):
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=_pump, args=(source, client), name="tunnel", daemon=True)
+                back.start()
+                _pump(client, source)
+                back.join(10)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        socket.socket.shutdown(sink, socket.SHUT_WR)
+
+
+@pytest.mark.anyio
+async def test_tls_through_a_proxy_with_https(files: Files) -> None:
+    """Both handshakes, one inside the other, follow verify= and show our certificate to the source."""
+    with ScriptedSource(no, tls=served(asks=True)) as source, Tunnel(served()) as proxy:
+        error = await failure(source.url, proxy=proxy.url, verify=files.ca, cert=files.both)
+    assert isinstance(error, XDSMissingDocumentError)
+    assert proxy.asked.startswith(f"CONNECT localhost:{source.port} ".encode())
 
 
 # --- a signed assertion --------------------------------------------------------------------------------

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from ._content_encoding import content_decoder
-from ._errors import HTTPStatusRefused, Rad69Error, SoapError, SoapFault
+from ._errors import HTTPStatusRefused, SoapError, SoapFault
 from ._events import BytesReceived, Event
 from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
 from ._soap import DocumentResponse, Manifest
@@ -85,15 +86,8 @@ async def exchange(
     ask = partial(
         _ask, endpoint, question, options, packaging=packaging, deliver=deliver, answer=answer, assembly=assembly
     )
-    proof = await endpoint.identity.proof()
-    try:
-        await ask(message_id=message_id, proof=proof)
-    except Rad69Error as exc:
-        if not endpoint.identity.renews_after(exc, proof):
-            raise
-    else:
-        return
-    await ask(message_id=new_message_id(), proof=await endpoint.identity.proof())
+    message_ids = chain((message_id,), iter(new_message_id, ""))
+    await endpoint.identity.show(lambda proof: ask(message_id=next(message_ids), proof=proof))
 
 
 async def _ask(

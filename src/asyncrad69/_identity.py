@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from anyio import Lock, to_thread
 
@@ -20,9 +21,11 @@ from ._http_errors import without_body
 from ._security_header import SecurityHeader, read_security_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ._connection import Connection, HTTPClient, Login
+
+T = TypeVar("T")
 
 # RFC 6750 2.1: b64token.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
@@ -72,40 +75,60 @@ class Identity:
         self._new_token = connection.token_function
         # Held while something is fetched: everybody else waits for that, and uses it.
         self._lock = Lock(fast_acquire=True)
+        self._failures = 0
+        self._failure: Rad69Error | None = None
         self._generation = 0
         self._logged_in = False
         self._token: str | None = None
         self._header: SecurityHeader | None = None
 
-    async def proof(self) -> Proof:
+    async def show(self, ask: Callable[[Proof], Awaitable[T]]) -> T:
         """
-        What to show now; fetched, if it is not there.
+        *ask* with a proof; once more, with another, where the source no longer takes the first.
 
         Raises:
-            CredentialsError: It cannot be had.
+            CredentialsError: No proof is to be had.
         """
+        proof = await self._proof()
+        try:
+            return await ask(proof)
+        except Rad69Error as exc:
+            if not self._doubts(exc):
+                raise
+        self._forget(proof)
+        return await ask(await self._proof())
+
+    async def _proof(self) -> Proof:
+        """What to show now; fetched, if it is not there."""
+        failures = self._failures
         async with self._lock:
-            if self._connection.login is not None and not self._logged_in:
-                await self._log_in(self._connection.login)
-            if self._new_token is not None and self._token is None:
-                self._token = _checked_token(await _call("auth", self._new_token))
-            header = await self._security_header()
-            return Proof(generation=self._generation, token=self._token, security_header=header)
+            if self._failures > failures and self._failure is not None:
+                # It was tried while we waited. To try in turn would be so many wrong passwords, and lock an account.
+                raise copy(self._failure) from self._failure.__cause__
+            try:
+                return await self._fetched()
+            except Rad69Error as exc:
+                self._failures += 1
+                self._failure = copy(exc)
+                self._failure.__cause__ = exc.__cause__
+                raise
 
-    def renews_after(self, error: Rad69Error, shown: Proof) -> bool:
-        """
-        Whether *error* says that what was *shown* is no longer taken, and another proof can be had.
+    async def _fetched(self) -> Proof:
+        if self._connection.login is not None and not self._logged_in:
+            await self._log_in(self._connection.login)
+        if self._new_token is not None and self._token is None:
+            self._token = _checked_token(await _call("auth", self._new_token))
+        header = await self._security_header()
+        return Proof(generation=self._generation, token=self._token, security_header=header)
 
-        Then what was shown is forgotten, unless it is already: whoever comes later with an older proof takes the new.
-        """
-        if not self._doubts(error):
-            return False
+    def _forget(self, shown: Proof) -> None:
+        # Whoever comes later with an older proof takes the one that is there by then.
         if shown.generation == self._generation:
             self._generation += 1
             self._logged_in, self._token, self._header = False, None, None
-        return True
 
     def _doubts(self, error: Rad69Error) -> bool:
+        """Whether *error* says that the source does not know us, and another proof can be had."""
         login, new_header = self._connection.login is not None, callable(self._connection.security_header)
         if isinstance(error, AuthenticationError):
             return error.http_status == 401 and (login or new_header or self._new_token is not None)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ._endpoint import Response
+    from ._identity import Proof
 
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _JSON = "application/dicom+json"
@@ -103,14 +104,17 @@ def _connection(qido_url: str, place: _Place, options: ConnectionOptions) -> Con
 
 
 async def _page(endpoint: Endpoint, query: dict[str, str], timeouts: Timeout) -> list[Any]:
-    token = (await endpoint.identity.proof()).token
-    asking = endpoint.get({"includefield": _SERIES, **query}, accept=_JSON, timeouts=timeouts, token=token)
-    async with asking as (response, blocks):
-        if response.status == 204:
-            return []
-        if response.status != 200:
-            raise status_error(response.status, retry_after_s=response.retry_after_s, hint=_HINTS.get(response.status))
-        return _rows(await _whole(response, blocks), response.content_type)
+    async def ask(proof: Proof) -> list[Any]:
+        asking = endpoint.get({"includefield": _SERIES, **query}, accept=_JSON, timeouts=timeouts, token=proof.token)
+        async with asking as (response, blocks):
+            if response.status == 204:
+                return []
+            if response.status != 200:
+                hint = _HINTS.get(response.status)
+                raise status_error(response.status, retry_after_s=response.retry_after_s, hint=hint)
+            return _rows(await _whole(response, blocks), response.content_type)
+
+    return await endpoint.identity.show(ask)
 
 
 async def _whole(response: Response, blocks: AsyncIterator[bytes]) -> bytes:
