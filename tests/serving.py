@@ -60,7 +60,7 @@ def sends(*pieces: bytes) -> Answer:
 def client(
     context: ssl.SSLContext | None = None, proxy: str | None = None, timeout_s: float | None = None
 ) -> httpx.AsyncClient:
-    transport = DirectTransport(ssl_context=context or ssl.create_default_context(), proxy=proxy)
+    transport = DirectTransport(ssl_context=context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), proxy=proxy)
     return httpx.AsyncClient(transport=transport, trust_env=False, timeout=timeout_s)
 
 

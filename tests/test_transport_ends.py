@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,7 +16,6 @@ import pytest
 from serving import CHUNKED, OK, client, sends, serving, tls
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +27,12 @@ UNSIZED = OK + b"\r\n"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@cache
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS for both sides, made once."""
+    return tls()
 
 
 async def outcome(http: httpx.AsyncClient, url: str) -> bytes | type[Exception]:
@@ -59,18 +66,17 @@ async def outcome(http: httpx.AsyncClient, url: str) -> bytes | type[Exception]:
 )
 async def test_a_cut_reply_ends_as_on_httpx_s_own_transport(wire: bytes, secured: bool, reset: bool) -> None:
     """The same bytes and the same end of the connection give the same class of error, or the same body."""
-    theirs, ours = tls() if secured else (None, None)
+    theirs, ours = contexts() if secured else (None, None)
 
     async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(wire)
         await writer.drain()
-        await asyncio.sleep(0.02)  # what has been sent is to arrive before the reset takes it back
         if reset:
             linger = struct.pack("ii", 1, 0)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.transport.abort()
 
-    stock = httpx.AsyncClient(trust_env=False, verify=ours or True)
+    stock = httpx.AsyncClient(trust_env=False, verify=ours or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     async with serving(answer, theirs) as url, client(ours) as http, stock:
         end = await outcome(http, url)
         assert end == await outcome(stock, url)
@@ -86,7 +92,7 @@ async def test_tls_that_ends_without_its_close_notify(head: bytes) -> None:
     What HTTP delimits is known to be cut. A body that ends with the connection is not, there as with httpx, whether or
     not TLS took its leave: its content has to prove it (tests/faults, ending "no close_notify").
     """
-    theirs, ours = tls()
+    theirs, ours = contexts()
 
     async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(head + b"hel")
@@ -121,7 +127,7 @@ async def holding(context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
 
 async def test_a_handshake_that_never_comes_is_a_connect_timeout() -> None:
     """The connect limit holds for TLS too."""
-    async with holding() as port, client(tls()[1]) as http:
+    async with holding() as port, client(contexts()[1]) as http:
         with pytest.raises(httpx.ConnectTimeout):
             await http.get(f"https://localhost:{port}/", timeout=httpx.Timeout(None, connect=0.1))
 
@@ -141,7 +147,7 @@ async def test_a_connection_that_is_not_made_is_a_connect_timeout(monkeypatch: p
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
 async def test_a_server_that_does_not_read_is_a_write_timeout(secured: bool) -> None:
     """A request that nobody takes ends at the write limit; the connection is dropped."""
-    theirs, ours = tls() if secured else (None, None)
+    theirs, ours = contexts() if secured else (None, None)
     async with holding(theirs) as port, client(ours) as http:
         url = f"http{'s' if secured else ''}://localhost:{port}/"
         with pytest.raises(httpx.WriteTimeout):
