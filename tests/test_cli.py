@@ -19,17 +19,27 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 import trustme
 from click.testing import CliRunner, Result
 from rich.console import Console
 
 import asyncrad69
-from asyncrad69 import BytesReceived, InstanceFailed, InstanceReference, InstanceVerified, Rad69Error, RetryScheduled
+from asyncrad69 import (
+    BytesReceived,
+    InstanceFailed,
+    InstancePresent,
+    InstanceReference,
+    InstanceVerified,
+    Rad69Error,
+    RetryScheduled,
+)
 from asyncrad69.cli import main
 from asyncrad69.cli._app import app
 from asyncrad69.cli._failures import ExitCode, without_uids
 from asyncrad69.cli._output import Output, in_options
+from asyncrad69.cli._profiles import profile_of
 from asyncrad69.cli._progress import Bar, Lines, Log, Silent, Tally, bar, duration, size
 from asyncrad69.testing import SimulatedSource
 from source import Scripted, ScriptedSource
@@ -148,7 +158,7 @@ ONE = ("--repository", REPOSITORY, "--reference", UNKNOWN)
 def test_help_says_what_the_commands_say_about_themselves() -> None:
     """The table that spares ``--help`` from importing the commands agrees with them."""
     output = rad69("--help").output
-    for name in ("bench", "demo", "get", "serve"):
+    for name in ("bench", "demo", "get", "probe", "profile", "serve"):
         assert f"  {name}  " in output
         assert rad69(name, "--help").output.splitlines()[2].strip() in output
 
@@ -244,6 +254,13 @@ def test_get_passes_its_options_on(source: SimulatedSource, tmp_path: Path, tabl
     assert result.exit_code == 0, result.output
     [request] = source.requests[before:]
     assert set(request.transfer_syntaxes) == set(asyncrad69.UNCOMPRESSED)
+
+
+@pytest.mark.parametrize(("concurrency", "code"), [("auto", 0), ("2", 0), ("0", 2), ("many", 2)])
+def test_get_concurrency(concurrency: str, code: int, source: SimulatedSource, table: Path, tmp_path: Path) -> None:
+    """A number, or what the library finds out itself."""
+    result = rad69("get", source.url, "--table", table, "-o", tmp_path / "out", "--concurrency", concurrency)
+    assert result.exit_code == code, result.output
 
 
 @pytest.mark.parametrize(
@@ -666,6 +683,19 @@ def test_time_left_by_bytes_where_they_are_known() -> None:
     assert counted.maybe_seconds_left() == 9.0
 
 
+@pytest.mark.parametrize("size_bytes", [None, 20_000_000])
+def test_what_was_there_counts_but_says_nothing_of_speed(size_bytes: int | None) -> None:
+    """Instances in their files already are in the totals at once, and leave the time for the rest to the rest."""
+    ticks = count(0, 3.0)
+    counted = Tally(40, size_bytes, clock=lambda: next(ticks))
+    for _ in range(36):
+        counted.note(InstancePresent(reference=REFERENCE, size_bytes=500_000))
+    assert (counted.delivered, counted.delivered_bytes, counted.received_bytes) == (36, 18_000_000, 0)
+    assert counted.maybe_seconds_left() is None
+    counted.note(ARRIVED)
+    assert counted.maybe_seconds_left() == 9.0
+
+
 @pytest.mark.parametrize("width", [30, 50, 60, 80, 100, 120, 200])
 def test_bar_is_one_line(width: int) -> None:
     """The bar fits any terminal, in one line, and counts what is missing before anything else is dropped."""
@@ -803,12 +833,25 @@ def test_documented_commands_parse(line: str, tmp_path: Path, monkeypatch: pytes
     Path("FOLDER").mkdir()
     for name in NAMED_FILES:
         Path(name).touch()
-    _, name, *args = shlex.split(line)
-    with app.make_context("rad69", [name]) as group:
-        command = app.get_command(group, name)
-        assert command is not None
-        with command.make_context(name, args, parent=group) as context:
-            assert context.params
+    Path("profiles.toml").write_text('[hospital]\nurl = "https://source.example/rad69"\n')
+    monkeypatch.setenv("RAD69_PROFILES", "profiles.toml")
+    profile, words = documented_words(line)
+    command: click.Command = app
+    context = app.make_context("rad69", words[:1], default_map=profile)
+    while isinstance(command, click.Group):
+        name, *words = words
+        found = command.get_command(context, name)
+        assert found is not None
+        command, context = found, found.make_context(name, list(words), parent=context)
+    assert context.params
+
+
+def documented_words(line: str) -> tuple[dict[str, Any], list[str]]:
+    """What --profile names, and the words after it."""
+    _, *words = shlex.split(line)
+    if words[0] != "--profile":
+        return {}, words
+    return profile_of(words[1]).default_map(), words[2:]
 
 
 @pytest.mark.skipif(not DOCUMENTATION.exists(), reason="docs/cli.md is not beside these tests")

@@ -47,7 +47,7 @@ FLOORS = [
         "_tls",
         "_transport",
     },
-    {"_client", "_blocking"},
+    {"_client", "_blocking", "_probe"},
     {"dicomtrolley", "testing", "cli", "__init__", "__main__"},
 ]
 
@@ -64,6 +64,7 @@ DOORS = {
         "_client",
         "_transport",
         "_blocking",
+        "_probe",
         "testing",
         "cli",
     },
@@ -71,13 +72,16 @@ DOORS = {
     "httpx": {"_connection", "_endpoint", "_http_errors", "_tls", "_transport"},
     "httpcore": {"_transport"},
     "multipart": {"_multipart", "__init__"},
-    "pydicom": {"_dataset", "_dicom", "testing"},
+    "pydicom": {"_dataset", "_dicom", "_probe", "testing", "cli"},
     "xmltodict": {"_soap", "_soap_request"},
     "dicomtrolley": {"dicomtrolley"},
     "truststore": {"_tls"},
     "uvicorn": {"testing"},
     "click": {"cli"},
     "rich": {"cli"},
+    "PIL": {"cli"},
+    "keyring": {"cli"},
+    "platformdirs": {"cli"},
 }
 
 STDLIB_ONLY = FLOORS[0]

@@ -73,6 +73,7 @@ from ._events import (
 )
 from ._instance import Instance
 from ._options import Limits, Options, Retry, Timeout
+from ._probe import Layer, Probe, probe
 from ._qido import expand
 from ._reference_files import references_from_kos, references_from_table
 from ._references import DocumentReference, InstanceReference, references_from
@@ -106,12 +107,14 @@ __all__ = [
     "InstanceVerified",
     "InvalidInstanceError",
     "InvalidReferenceError",
+    "Layer",
     "LimitExceeded",
     "Limits",
     "MultipartError",
     "NonInstanceReferenceError",
     "NotARad69Response",
     "Options",
+    "Probe",
     "ProtocolError",
     "QidoError",
     "Rad69",
@@ -151,6 +154,7 @@ __all__ = [
     "__version__",
     "expand",
     "expand_blocking",
+    "probe",
     "references_from",
     "references_from_kos",
     "references_from_table",

@@ -56,6 +56,7 @@ class Response:
         status: The HTTP status.
         content_type: The Content-Type header; empty without one.
         content_encoding: The Content-Encoding header; empty without one.
+        server: The Server header, as the server wrote it; empty without one.
         retry_after_s: What Retry-After asks for, in seconds; ``None`` without one that can be read.
     """
 
@@ -64,7 +65,13 @@ class Response:
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "")
         self.content_encoding = response.headers.get("content-encoding", "")
+        self.server = response.headers.get("server", "")
         self.retry_after_s = _retry_after_s(response.headers.get("retry-after", ""))
+
+    def connection_info(self, name: str) -> Any:
+        """What the connection knows: ``"ssl_object"``, ``"server_addr"``; ``None`` where it does not."""
+        stream = self._response.extensions.get("network_stream")
+        return stream.get_extra_info(name) if stream is not None else None
 
     def raw(self) -> _Raw:
         """

@@ -112,7 +112,7 @@ async def _ask(
         reply = Reply(
             http_status=response.status,
             content_type=response.content_type,
-            limits=_reply_limits(options.limits, question.asked),
+            limits=reply_limits(options.limits, question.asked),
         )
         answer.remarks = reply.remarks
         decoder = content_decoder(response.content_encoding, max_inflation=options.limits.max_inflation)
@@ -135,7 +135,8 @@ async def _envelope(question: Question, *, to: str, message_id: str, security_he
     return await to_thread.run_sync(write) if question.asked > _MANY_INSTANCES else write()
 
 
-def _reply_limits(limits: Limits, asked: int) -> ReplyLimits:
+def reply_limits(limits: Limits, asked: int) -> ReplyLimits:
+    """The limits of a reply to a request for *asked* instances."""
     return ReplyLimits(
         max_root=limits.max_root,
         max_fault=limits.max_fault,

@@ -17,6 +17,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "bench": "Find the settings that suit a source, politely.",
     "demo": "Retrieve a demo archive from a simulated source on this machine.",
     "get": "Retrieve instances from a source and write them to files.",
+    "probe": "Say layer by layer whether a source can be reached, and what to do.",
+    "profile": "Show the profiles that --profile takes.",
     "serve": "Run a simulated source, until Ctrl-C.",
 }
 
@@ -46,5 +48,11 @@ _EPILOG: Final = (
 
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rad69", message="%(prog)s %(version)s")
-def app() -> None:
+@click.option("--profile", metavar="NAME", envvar="RAD69_PROFILE", help="Take url and options from this profile.")
+@click.pass_context
+def app(ctx: click.Context, *, profile: str | None) -> None:
     """Retrieve DICOM instances with IHE RAD-69, and prove that all of them came."""
+    if profile is not None:
+        from ._profiles import profile_of  # noqa: PLC0415 - few need it, and it imports commands
+
+        ctx.default_map = profile_of(profile).default_map()

@@ -17,7 +17,7 @@ from asyncrad69 import AsyncRad69, IncompleteRetrieveError, Rad69Error, Retry, S
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
 from ._gathered import gathered
-from ._get import _ASKED_OPTIONS, Asked
+from ._get import ASKED_OPTIONS, Asked
 from ._output import Output, usage_errors
 from ._progress import stderr_line
 
@@ -312,7 +312,7 @@ def _is_overload(error: Rad69Error | None) -> bool:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures and the recommendation as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-@gathered("asked", Asked, *_ASKED_OPTIONS)
+@gathered("asked", Asked, *ASKED_OPTIONS)
 @gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @click.pass_context
 def bench(

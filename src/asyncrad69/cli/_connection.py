@@ -14,6 +14,8 @@ import click
 
 from asyncrad69._tls import SYSTEM, tls_context
 
+from ._secrets import kept, secret
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
@@ -33,6 +35,7 @@ class ConnectionSettings:
     header: tuple[str, ...]
     user: str | None
     password_stdin: bool
+    password_from: str | None
     bearer_env: str | None
     security_header: Path | None
     ca_file: Path | None
@@ -56,8 +59,8 @@ class ConnectionSettings:
     def auth(self) -> tuple[str, str] | None:
         """User and password."""
         if self.user is None:
-            if self.password_stdin:
-                raise click.UsageError("--password-stdin is the password of a --user")
+            if self.password_stdin or self.password_from:
+                raise click.UsageError("--password-stdin and --password-from are the password of a --user")
             return None
         if self.bearer_env is not None:
             raise click.UsageError("pass --user or --bearer-env, not both")
@@ -123,6 +126,8 @@ class ConnectionSettings:
     def _password(self) -> str:
         if self.password_stdin:
             return sys.stdin.readline().rstrip("\r\n")
+        if self.password_from is not None:
+            return secret(self.password_from)
         if (password := os.environ.get(_PASSWORD)) is not None:
             return password
         if sys.stdin.isatty():
@@ -177,6 +182,12 @@ CONNECTION_OPTIONS: Final = (
     ),
     click.option("--user", metavar="NAME", help=f"Log in as NAME, with the password in {_PASSWORD}."),
     click.option("--password-stdin", is_flag=True, help="Read the password of --user from stdin."),
+    click.option(
+        "--password-from",
+        metavar="PLACE",
+        callback=kept,
+        help="Take the password of --user from env:NAME or keyring:SERVICE/USER.",
+    ),
     click.option("--bearer-env", metavar="VARIABLE", help="Send the token in this environment variable."),
     click.option(
         "--security-header",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -27,6 +27,7 @@ from asyncrad69 import (
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._gathered import Function, gathered
 from ._output import OUTPUT_OPTIONS, Output, usage_errors
+from ._page_file import PAGE_OPTIONS, PageSettings
 from ._retrieve import failed, retrieve
 from ._studies import STUDY_OPTIONS, Studies
 
@@ -89,7 +90,7 @@ def _reference(text: str) -> InstanceReference:
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-_ASKED_OPTIONS: Final = (
+ASKED_OPTIONS: Final = (
     click.option("--kos", type=_FILE, multiple=True, help="The instances that a Key Object Selection lists."),
     click.option("--table", type=_FILE, multiple=True, help="The instances that a CSV file lists."),
     click.option(
@@ -112,7 +113,7 @@ class RetrieveSettings:
     repository: str | None
     home_community: str | None
     transfer_syntax: tuple[str, ...]
-    concurrency: int
+    concurrency: int | Literal["auto"]
     instances_per_request: int | None
     packaging: str
     identity: str
@@ -164,7 +165,20 @@ def _timeout(option: str, default_s: float | None, what: str) -> Callable[[Funct
     )
 
 
-_RETRIEVE_OPTIONS: Final = (
+class Concurrency(click.IntRange):
+    """A number of requests, or ``auto``."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        return "NUMBER|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
+RETRIEVE_OPTIONS: Final = (
     click.option("--repository", metavar="OID", help="The source's repository unique id, where a reference has none."),
     click.option("--home-community", metavar="URN", help="Its home community, where a reference has none."),
     click.option(
@@ -177,10 +191,10 @@ _RETRIEVE_OPTIONS: Final = (
     ),
     click.option(
         "--concurrency",
-        type=click.IntRange(min=1),
+        type=Concurrency(),
         default=_DEFAULTS.concurrency,
         show_default=True,
-        help="Requests at once.",
+        help="Requests at once; auto finds out what the source bears.",
     ),
     click.option(
         "--instances-per-request",
@@ -237,10 +251,11 @@ _RETRIEVE_OPTIONS: Final = (
     show_default=True,
     help="What to do about files that are there: not ask for them, check them, replace them, or refuse to begin.",
 )
-@gathered("asked", Asked, *_ASKED_OPTIONS)
+@gathered("asked", Asked, *ASKED_OPTIONS)
 @gathered("studies", Studies, *STUDY_OPTIONS)
-@gathered("settings", RetrieveSettings, *_RETRIEVE_OPTIONS)
+@gathered("settings", RetrieveSettings, *RETRIEVE_OPTIONS)
 @gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
+@gathered("page", PageSettings, *PAGE_OPTIONS)
 @gathered("output", Output, *OUTPUT_OPTIONS)
 @click.pass_context
 def get(
@@ -253,6 +268,7 @@ def get(
     studies: Studies,
     settings: RetrieveSettings,
     connection: ConnectionSettings,
+    page: PageSettings,
     output: Output,
 ) -> None:
     """
@@ -267,7 +283,9 @@ def get(
         of_studies = studies.references(connection)
     except Rad69Error as exc:
         ctx.exit(failed(exc, target, output))
-    ctx.exit(retrieve(client, asked.references(of_studies), target, output, existing=existing))
+    ctx.exit(
+        retrieve(client, asked.references(of_studies), target, output, page=page.maybe_page(url), existing=existing)
+    )
 
 
 def _client(url: str, settings: RetrieveSettings, connection: ConnectionSettings) -> AsyncRad69:

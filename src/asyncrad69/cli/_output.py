@@ -154,6 +154,7 @@ _OPTIONS: Final = (
     ("auth=(user, password)", "--user"),
     ("allow_plaintext=True", "--allow-plaintext"),
     ("existing='overwrite'", "--existing overwrite"),
+    ("packaging='simple'", "--packaging simple"),
     ("repository_unique_id=", "--repository"),
     ("home_community_id=", "--home-community"),
     ("repository_unique_id:", "--repository:"),

@@ -18,6 +18,7 @@ from asyncrad69 import (
     BytesReceived,
     Event,
     InstanceFailed,
+    InstancePresent,
     InstanceReference,
     InstanceVerified,
     RequestFinished,
@@ -62,6 +63,8 @@ class Tally:
         self.retries = 0
         self.received_bytes = 0
         self.delivered_bytes = 0
+        self._present = 0
+        self._present_bytes = 0
         self.asked = False
         self.report: Report | None = None
         self._clock = clock
@@ -73,6 +76,8 @@ class Tally:
         match event:
             case BytesReceived():
                 self.received_bytes += event.size_bytes
+            case InstancePresent():
+                self._note_present(event.size_bytes)
             case InstanceVerified():
                 self.delivered += 1
                 self.delivered_bytes += event.size_bytes
@@ -85,8 +90,14 @@ class Tally:
             case RetrieveFinished():
                 self._finish(event.report)
 
+    def _note_present(self, size_bytes: int) -> None:
+        self._present += 1
+        self._present_bytes += size_bytes
+        self.delivered += 1
+        self.delivered_bytes += size_bytes
+
     def _finish(self, report: Report) -> None:
-        """The report knows what was in its file already. What it calls missing may only be interrupted."""
+        """What the report calls missing may only be interrupted."""
         self.report = report
         self.delivered = len(report.delivered)
 
@@ -115,9 +126,12 @@ class Tally:
         return self.seconds * (1 - share) / share if share else None
 
     def _share(self) -> float:
+        """Of what was not there at the start: that took no time, and says nothing of how long the rest takes."""
         if self.size_bytes and not self.missing:
-            return min(1.0, self.delivered_bytes / self.size_bytes)
-        return self.settled / self.instances if self.instances else 1.0
+            done, asked = self.delivered_bytes - self._present_bytes, self.size_bytes - self._present_bytes
+        else:
+            done, asked = self.settled - self._present, self.instances - self._present
+        return min(1.0, done / asked) if asked > 0 else 1.0
 
 
 class Silent:

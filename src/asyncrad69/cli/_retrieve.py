@@ -12,11 +12,15 @@ from asyncrad69 import AsyncRad69, IncompleteRetrieveError, InstanceReference, R
 
 from ._failures import ExitCode, exit_code, incomplete_exit_code
 from ._output import Output, in_options
-from ._progress import Silent, Tally
+from ._progress import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
+
+    from asyncrad69._events import OnEvent
+
+    from ._page_file import Page
 
 
 def retrieve(
@@ -26,6 +30,7 @@ def retrieve(
     output: Output,
     *,
     size_bytes: int | None = None,
+    page: Page | None = None,
     **options: Any,
 ) -> ExitCode:
     """
@@ -37,12 +42,29 @@ def retrieve(
         target: A folder or a template.
         output: What is said, and where.
         size_bytes: The sum of the instances, where it is known.
+        page: The report as a page to write, however the retrieve ends.
         **options: Passed to ``AsyncRad69.download``.
     """
     tally = Tally(len(references), size_bytes)
+    code = _retrieved(client, references, target, output, tally, page, **options)
+    if page is None or tally.report is None or page.written(tally.report, target, output):
+        return code
+    return ExitCode.STORAGE
+
+
+def _retrieved(
+    client: AsyncRad69,
+    references: Sequence[InstanceReference],
+    target: str | PathLike[str],
+    output: Output,
+    tally: Tally,
+    page: Page | None,
+    **options: Any,
+) -> ExitCode:
     try:
         with output.display(tally) as display:
-            report = asyncio.run(_download(client, references, target, display, **options))
+            on_event = page.watching(display.note) if page else display.note
+            report = asyncio.run(_download(client, references, target, on_event, **options))
     except KeyboardInterrupt:
         return _interrupted(tally, target, output)
     except Rad69Error as exc:
@@ -59,11 +81,11 @@ async def _download(
     client: AsyncRad69,
     references: Sequence[InstanceReference],
     target: str | PathLike[str],
-    display: Silent,
+    on_event: OnEvent,
     **options: Any,
 ) -> Report:
     async with client:
-        return await client.download(references, target, on_event=display.note, **options)
+        return await client.download(references, target, on_event=on_event, **options)
 
 
 def failed(error: Rad69Error, target: str | PathLike[str], output: Output) -> ExitCode:

@@ -1,0 +1,114 @@
+"""``rad69 probe``: which layer of a source works, and which does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from asyncrad69 import InstanceReference, Probe, probe as ask
+
+from ._connection import CONNECTION_OPTIONS, ConnectionSettings
+from ._failures import ExitCode, exit_code
+from ._gathered import gathered
+from ._get import ASKED_OPTIONS, Asked
+from ._output import in_options, usage_errors
+
+if TYPE_CHECKING:
+    from asyncrad69 import Layer
+
+_MARKS: Final = {"works": ("ok", "green"), "fails": ("FAILS", "red"), "unknown": ("-", "bright_black")}
+_CODES: Final = {
+    "dns": ExitCode.UNREACHABLE,
+    "tcp": ExitCode.UNREACHABLE,
+    "tls": ExitCode.UNREACHABLE,
+    "auth": ExitCode.AUTHENTICATION,
+    "soap": ExitCode.NOT_RAD69,
+    "mtom": ExitCode.NOT_RAD69,
+    "addressing": ExitCode.NOT_RAD69,
+    "rad69": ExitCode.NOT_RAD69,
+}
+
+
+@click.command("probe")
+@click.argument("url")
+@click.option("--repository", metavar="OID", help="The source's repository unique id, to see whether it agrees.")
+@click.option("--home-community", metavar="URN", help="Its home community.")
+@click.option("--study", metavar="UID", help="Retrieve an instance of this study; with --series and --sop.")
+@click.option("--series", metavar="UID", help="Its series.")
+@click.option("--sop", metavar="UID", help="Its SOP Instance UID.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@click.option("--debug", is_flag=True, help="Show the traceback of what failed.")
+@gathered("asked", Asked, *ASKED_OPTIONS)
+@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
+@click.pass_context
+def probe(
+    ctx: click.Context,
+    *,
+    url: str,
+    repository: str | None,
+    home_community: str | None,
+    study: str | None,
+    series: str | None,
+    sop: str | None,
+    as_json: bool,
+    debug: bool,
+    asked: Asked,
+    connection: ConnectionSettings,
+) -> None:
+    """
+    Say layer by layer whether a source can be reached, and what to do.
+
+    URL is the source's RAD-69 endpoint. One instance is asked for, and not kept: the first that --reference, --table
+    or --kos names, or one that nobody has, whose refusal shows that RAD-69 is spoken.
+    """
+    with usage_errors():
+        found = asyncio.run(
+            ask(
+                url,
+                _maybe_reference(asked, (study, series, sop)),
+                repository_unique_id=repository,
+                home_community_id=home_community,
+                **connection.keywords(),
+            )
+        )
+    if debug and found.failure is not None and found.failure.error is not None:
+        traceback.print_exception(found.failure.error)
+    if as_json:
+        click.echo(in_options(json.dumps(found.to_dict(), indent=2)))
+    else:
+        _show(found)
+    ctx.exit(_code(found))
+
+
+def _maybe_reference(asked: Asked, uids: tuple[str | None, str | None, str | None]) -> InstanceReference | None:
+    given = [uid for uid in uids if uid is not None]
+    if given and len(given) < 3:
+        raise click.UsageError("an instance is named by --study, --series and --sop together")
+    if given:
+        with usage_errors():
+            return InstanceReference(*given)
+    if asked.kos or asked.table or asked.reference:
+        return next(iter(asked.references()))
+    return None
+
+
+def _show(found: Probe) -> None:
+    click.echo(found.origin)
+    for layer in found.layers:
+        mark, colour = _MARKS[layer.state]
+        click.echo(f"  {layer.name:<12}{click.style(f'{mark:<7}', fg=colour)}{layer.says}")
+        if layer.hint:
+            click.echo(f"  {'':19}{in_options(layer.hint)}")
+
+
+def _code(found: Probe) -> ExitCode:
+    failure: Layer | None = found.failure
+    if failure is None:
+        return ExitCode.COMPLETE
+    if failure.name in _CODES:
+        return _CODES[failure.name]
+    return exit_code(failure.error) if failure.error else ExitCode.INCOMPLETE
