@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The package's own fixtures, also where it is on the path and not installed."""
+    config.pluginmanager.import_plugin("pytest_asyncrad69")
+
+
 @pytest.fixture(autouse=True)
 def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection to anywhere but this machine fails the test that makes it."""

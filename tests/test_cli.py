@@ -803,6 +803,49 @@ def test_serve_folder(source: SimulatedSource, tmp_path: Path) -> None:
     assert f"{path_of(first)}" in says["fetch"]
 
 
+@needs_sigint
+def test_serve_badly(tmp_path: Path) -> None:
+    """A stack's shape, a framing and faults are options: what goes wrong twice, the third attempt gets."""
+    faults = ("--fault", "status:status=503,retry_after=0,nth=1", "--fault", "cut:nth=2", "--seed", 7)
+    with serving("--slices", 0, "--profile", "wcf", "--framing", "length", *faults) as (process, says):
+        result = rad69(*says["fetch"].split()[1:-1], tmp_path / "out")
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert result.exit_code == 0, result.output
+    assert stderr == "stopped after 3 requests\n"
+
+
+def test_serve_asks_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The secret is in the environment; who knows it gets what is served over TLS, and slowly."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    monkeypatch.setenv("RAD69_PASSWORD", SECRET)
+    slow = ("--latency", 0.001, "--latency-per-instance", 0.001, "--bytes-per-s", 1e6, "--max-concurrency", 1)
+    with serving("--slices", 0, "--user", "u", "--certfile", tmp_path / "server.pem", *slow) as (_, says):
+        get = (*says["fetch"].split()[1:-1], tmp_path / "out", "--ca-file", tmp_path / "ca.pem")
+        refused, result = rad69(*get, "--attempts", 1), rad69(*get, "--user", "u")
+    assert says["url"].startswith("https://")
+    assert (refused.exit_code, result.exit_code) == (4, 0), result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--fault", "cut:rate=2"), "rate is more than 0 and at most 1"),
+        (("--latency", -1), "latency_s is 0 or more"),
+        (("--bearer-env", "NOT_THERE"), "the environment has no NOT_THERE"),
+        (("--bearer-env", "TOKEN", "--user", "u"), "pass --user or --bearer-env, not both"),
+        (("--client-ca", __file__), "need a certfile"),
+        (("--certfile", __file__), "--certfile, --keyfile or --client-ca"),
+    ],
+)
+def test_serve_badly_spelled(args: tuple[str, ...], message: str) -> None:
+    """What makes no sense is exit code 2, with what would make some."""
+    result = rad69("serve", "--slices", 0, *args)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.output
+
+
 def test_serve_usage(tmp_path: Path) -> None:
     """An empty folder, a wrong repository and a port that is taken are exit code 2."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

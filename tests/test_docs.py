@@ -15,6 +15,9 @@ import asyncrad69
 import pages
 from asyncrad69 import AsyncRad69, InstanceReference, Rad69, Rad69Error
 from asyncrad69.testing import SimulatedSource
+from asyncrad69.testing._faults import KINDS
+from asyncrad69.testing._profiles import PROFILES
+from asyncrad69.testing._settings import Settings
 from dicomweb import DicomWebArchive
 
 if TYPE_CHECKING:
@@ -131,6 +134,17 @@ def test_every_error_is_documented() -> None:
         if isinstance(each := getattr(asyncrad69, name), type) and issubclass(each, Exception)
     }
     assert documented == public - {"Rad69Error"}
+
+
+def test_the_simulated_source_is_documented() -> None:
+    """docs/testing.md has a row for each fault and each profile, and names each option."""
+    page = pages.ROOT / "docs/testing.md"
+    first = [row[0] for row in pages.tables(page)]
+    assert {name for cell in first for name in re.findall(r"^`(\w+)\(", cell)} == set(KINDS)
+    assert {cell.strip("`") for cell in first} >= set(PROFILES)
+    text = page.read_text(encoding="utf-8")
+    unnamed = {field.name for field in dataclasses.fields(Settings) if field.name not in text}
+    assert unnamed == {"repository_unique_id", "read_size"}  # of any source; see its docstring
 
 
 @pytest.mark.parametrize("cls", [asyncrad69.Options, asyncrad69.Retry, asyncrad69.Timeout, asyncrad69.Limits])

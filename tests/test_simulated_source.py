@@ -134,6 +134,38 @@ def test_what_it_does_not_have(source: SimulatedSource) -> None:
             rad69.get_dataset(source.references()[-1], transfer_syntaxes=(JPEGLosslessSV1,))
 
 
+OTHER = "<iherad:TransferSyntaxUID>1.2.9</iherad:TransferSyntaxUID>"
+BLANK = "<iherad:TransferSyntaxUID> </iherad:TransferSyntaxUID>"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "whole"),
+    [
+        pytest.param(r"(<ihe:RepositoryUniqueId>)[^<]*", r"\g<1>1.9", "XDSUnknownRepositoryId", True, id="repository"),
+        pytest.param(r"(<ihe:DocumentUniqueId>)[^<]*", r"\g<1>1.9", "XDSMissingDocument", False, id="instance"),
+        pytest.param(r'(studyInstanceUID=)"[^"]*', r'\g<1>"1.9', "XDSDocumentUniqueIdError", False, id="study"),
+        pytest.param(r'(seriesInstanceUID=)"[^"]*', r'\g<1>"1.9', "XDSDocumentUniqueIdError", False, id="series"),
+        pytest.param(r'(studyInstanceUID=)"[^"]*', r'\g<1>"', "XDSIRequestError", True, id="blank study"),
+        pytest.param(r'(seriesInstanceUID=)"[^"]*', r'\g<1>" ', "XDSIRequestError", True, id="blank series"),
+        pytest.param(r"(<ihe:DocumentUniqueId>)[^<]*", r"\g<1>", "XDSIRequestError", True, id="blank document"),
+        pytest.param(r"<iherad:TransferSyntaxUID>.*</iherad:TransferSyntaxUID>", OTHER, "urn:dicom:wado:0007", False),
+        pytest.param(r"<iherad:TransferSyntaxUID>.*</iherad:TransferSyntaxUID>", BLANK, "XDSRepositoryError", True),
+    ],
+)
+def test_each_refusal_has_its_code(source: SimulatedSource, old: str, new: str, code: str, whole: bool) -> None:
+    """A Failure whose error is located at the instance, or nowhere if it concerns the whole request."""
+    wanted = source.references()[0]
+    text, count = re.subn(old, new, envelope(source, wanted), flags=re.DOTALL)
+    assert count
+    answer = posted(source, text)
+    assert answer.status_code == 200
+    assert source.requests[-1].status == "Failure"
+    error = re.search(r"<rs:RegistryError [^>]*>", answer.text)
+    assert error is not None
+    assert f'errorCode="{code}"' in error[0]
+    assert ("location=" in error[0]) is not whole
+
+
 # --- what it refuses
 
 

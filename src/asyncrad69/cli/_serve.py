@@ -7,12 +7,13 @@ import shlex
 import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from asyncrad69.testing import SimulatedSource
 
+from ._behaviour import behaviour_options, tls_errors, with_auth
 from ._failures import ExitCode
 from ._output import usage_errors
 from ._progress import size, stderr_line
@@ -46,7 +47,13 @@ def require_server() -> None:
     show_default=True,
     help="The port to listen at; 0 takes a free one.",
 )
-@click.option("--repository", default="1.2.3.4", show_default=True, help="The source's repository unique id.")
+@click.option(
+    "--repository",
+    "repository_unique_id",
+    default="1.2.3.4",
+    show_default=True,
+    help="The source's repository unique id.",
+)
 @click.option(
     "--slices",
     type=click.IntRange(min=0),
@@ -54,27 +61,25 @@ def require_server() -> None:
     show_default=True,
     help="Without FOLDER: the length of the demo archive's CT series.",
 )
+@behaviour_options
 @click.option(
     "--table",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write what the source has to this CSV file, which 'rad69 get --table' reads.",
 )
 @click.pass_context
-def serve(
-    ctx: click.Context, folder: Path | None, host: str, port: int, repository: str, slices: int, table: Path | None
-) -> None:
+def serve(ctx: click.Context, /, folder: Path | None, slices: int, table: Path | None, **options: Any) -> None:
     """
     Run a simulated source, until Ctrl-C.
 
-    It serves the DICOM files below FOLDER, or a demo archive of invented patients. It is for trying things: it asks
-    nobody who they are.
+    It serves the DICOM files below FOLDER, or a demo archive of invented patients. It is for trying things:
+    unless told to, it asks nobody who they are.
     """
     require_server()
-    with usage_errors():
+    options = with_auth(options)
+    with usage_errors(), tls_errors():
         source = (
-            SimulatedSource.demo(slices=slices, host=host, port=port, repository_unique_id=repository)
-            if folder is None
-            else SimulatedSource(folder, host=host, port=port, repository_unique_id=repository)
+            SimulatedSource.demo(slices=slices, **options) if folder is None else SimulatedSource(folder, **options)
         )
     references = source.references()
     if not references:
@@ -87,7 +92,7 @@ def serve(
     try:
         source.start()
     except OSError as exc:
-        raise click.UsageError(f"cannot listen at {host}, port {port}: {exc.strerror}") from exc
+        raise click.UsageError(f"cannot listen at {options['host']}, port {options['port']}: {exc.strerror}") from exc
     click.echo("\n".join(_introduction(source, table)))
     _wait_for_interrupt()
     source.stop()

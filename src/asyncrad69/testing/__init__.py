@@ -7,7 +7,8 @@ What a team needs to test its own RAD-69 integration: a source with instances, a
 Needs ``pip install "asyncrad69[server]"``.
 """
 
+from ._faults import Fault, FaultPlanError
 from ._requests_log import ReceivedRequest
 from ._source import SimulatedSource
 
-__all__ = ["ReceivedRequest", "SimulatedSource"]
+__all__ = ["Fault", "FaultPlanError", "ReceivedRequest", "SimulatedSource"]

@@ -1,107 +1,141 @@
 """
-Writing the answer: a RetrieveDocumentSetResponse in MTOM packaging, or a SOAP fault.
+Writing the answer: an envelope and the instances, in MTOM packaging, in the shape of a profile.
 
-Source: ITI TF-2 3.43 and its appendix V, XOP 1.0, RFC 2046, 2387 and 2392, ebRS 3.0, SOAP 1.2 part 1.
+Source: XOP 1.0, RFC 2046, 2387 and 2392, ITI TF-2 appendix V.
 """
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
-from xml.sax.saxutils import escape, quoteattr
+from typing import TYPE_CHECKING
 
-from ._names import ADDRESSING, EBRS, RESPONSE_ACTION, SOAP, SOAP_MEDIA_TYPE, XDS, XOP, XOP_MEDIA_TYPE
+from ._envelope import fault_xml, response_xml
+from ._names import RESPONSE_ACTION, SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE
+from ._outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ._outcome import Document, Outcome, Problem
-    from ._request import Fault
-
-_STATUS: Final = {
-    "Success": "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success",
-    # IHE's own: ebRS has no such status.
-    "PartialSuccess": "urn:ihe:iti:2007:ResponseStatusType:PartialSuccess",
-    "Failure": "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure",
-}
-_ERROR: Final = "urn:oasis:names:tc:ebxml-regrep:ErrorSeverityType:Error"
-
-# WS-Addressing 1.0 SOAP binding, 6: one action for its own faults, one for all others.
-_ADDRESSING_FAULT: Final = "http://www.w3.org/2005/08/addressing/fault"
-_SOAP_FAULT: Final = "http://www.w3.org/2005/08/addressing/soap/fault"
-
-_XML_DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>'
+    from ._outcome import Document
+    from ._profiles import Profile
+    from ._request import Refusal
 
 
-class Answer:
+class Multipart:
     """
-    The answer to one request, as a multipart/related message.
+    A multipart/related message.
 
     Args:
-        outcome: What is sent.
-        relates_to: The MessageID of the request.
+        profile: Its shape.
         read_size: How much of an instance is read at a time, in bytes.
     """
 
-    def __init__(self, outcome: Outcome, *, relates_to: str, read_size: int) -> None:
-        self._outcome = outcome
-        self._relates_to = relates_to
+    def __init__(self, profile: Profile, *, read_size: int) -> None:
+        self._profile = profile
         self._read_size = read_size
         self._token = uuid.uuid4()  # no file contains it, so that no file contains the boundary
+        self._boundary = self._filled(profile.boundary)
 
     @property
     def content_type(self) -> str:
         """The Content-Type header."""
-        return (
-            f'multipart/related; boundary="{self._boundary}"; type="{XOP_MEDIA_TYPE}"; '
-            f'start="<{self._content_id(0)}>"; start-info="{SOAP_MEDIA_TYPE}"'
+        root_id = self._filled(self._profile.root_id)
+        return self._profile.content_type.format(boundary=self._boundary, root_id=root_id, action=RESPONSE_ACTION)
+
+    def part_id(self, number: int) -> str:
+        """The Content-ID of an instance, the first being number 1."""
+        return self._filled(self._profile.part_id, number)
+
+    def size(self, root: bytes, documents: Sequence[Document]) -> int:
+        """The length of the body, in bytes. No document is read."""
+        around = self._pieces(root, documents, lambda _: ())
+        return sum(map(len, around)) + sum(document.stored.size_bytes for document in documents)
+
+    def chunks(self, root: bytes, documents: Sequence[Document]) -> Iterator[bytes]:
+        """The body, in chunks of about *read_size* bytes. At most two of them are in memory at once."""
+        pieces = self._pieces(root, documents, lambda document: document.stored.pieces(self._read_size))
+        return _coalesced(pieces, self._read_size)
+
+    def _pieces(
+        self, root: bytes, documents: Sequence[Document], content: Callable[[Document], Iterable[bytes]]
+    ) -> Iterator[bytes]:
+        profile = self._profile
+        root_type = f'{XOP_MEDIA_TYPE}; charset=UTF-8; type="{SOAP_MEDIA_TYPE}"'
+        yield profile.preamble
+        yield self._head(root_type, profile.root_encoding, self._filled(profile.root_id)).removeprefix(b"\r\n")
+        yield root + profile.after_root
+        for number, document in enumerate(documents, start=1):
+            yield self._head(profile.part_type, "binary", self.part_id(number))
+            yield from content(document)
+        yield f"\r\n--{self._boundary}".encode() + profile.close
+
+    def _filled(self, template: str, number: int = 0) -> str:
+        return template.format(token=self._token, hex=self._token.hex, number=number)
+
+    def _head(self, content_type: str, encoding: str, content_id: str) -> bytes:
+        values = {
+            "content-type": content_type,
+            "content-transfer-encoding": encoding,
+            "content-id": f"<{content_id}>",
+        }
+        headers = "".join(f"{name}: {values[name.lower()]}\r\n" for name in self._profile.headers)
+        # RFC 2046 5.1.1: the CRLF before the delimiter belongs to the delimiter, not to the part before it.
+        return f"\r\n--{self._boundary}\r\n{headers}\r\n".encode()
+
+
+class Answer:
+    """
+    The answer to one request.
+
+    Args:
+        outcome: What is sent.
+        profile: In which shape.
+        relates_to: The MessageID of the request.
+        read_size: How much of an instance is read at a time, in bytes.
+    """
+
+    def __init__(self, outcome: Outcome, profile: Profile, *, relates_to: str, read_size: int) -> None:
+        documents = outcome.documents[::-1] if profile.backwards else outcome.documents
+        self._multipart = Multipart(profile, read_size=read_size)
+        self._attached = [each for each in documents if each.stored.size_bytes > profile.inline_size]
+        # By identity: a document that is sent twice has two parts.
+        ids = {id(document): self._multipart.part_id(number) for number, document in enumerate(self._attached, start=1)}
+        self._root = response_xml(
+            Outcome(documents, outcome.problems),
+            profile,
+            relates_to=relates_to,
+            maybe_content_id=lambda document: ids.get(id(document)),
         )
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type header."""
+        return self._multipart.content_type
+
+    @property
+    def size(self) -> int:
+        """The length of the body, in bytes."""
+        return self._multipart.size(self._root, self._attached)
 
     @property
     def reads_files(self) -> bool:
         """Whether iterating over the chunks blocks."""
-        return any(document.stored.on_disk for document in self._outcome.documents)
+        return any(document.stored.on_disk for document in self._attached)
 
     def chunks(self) -> Iterator[bytes]:
-        """The body, in chunks of about *read_size* bytes. At most two of them are in memory at once."""
-        return _coalesced(self._pieces(), self._read_size)
+        """The body, in chunks. At most two of them are in memory at once."""
+        return self._multipart.chunks(self._root, self._attached)
 
-    def _pieces(self) -> Iterator[bytes]:
-        yield self._head(0, f'{XOP_MEDIA_TYPE}; charset=UTF-8; type="{SOAP_MEDIA_TYPE}"').removeprefix(b"\r\n")
-        yield self._root().encode()
-        for number, document in enumerate(self._outcome.documents, start=1):
-            yield self._head(number, "application/dicom")
-            yield from document.stored.pieces(self._read_size)
-        yield f"\r\n--{self._boundary}--\r\n".encode()
 
-    @property
-    def _boundary(self) -> str:
-        return f"uuid:{self._token}"
-
-    def _content_id(self, number: int) -> str:
-        # The plus is legal here, and percent-encoded in a URL: a consumer has to undo that (RFC 2392 2).
-        return f"{number}+{self._token}@simulated-source.invalid"
-
-    def _head(self, number: int, content_type: str) -> bytes:
-        # RFC 2046 5.1.1: the CRLF before the delimiter belongs to the delimiter, not to the part before it.
-        return (
-            f"\r\n--{self._boundary}\r\n"
-            f"Content-Type: {content_type}\r\n"
-            "Content-Transfer-Encoding: binary\r\n"
-            f"Content-ID: <{self._content_id(number)}>\r\n\r\n"
-        ).encode()
-
-    def _root(self) -> str:
-        documents = (
-            _document_response(document, self._content_id(number))
-            for number, document in enumerate(self._outcome.documents, start=1)
-        )
-        response = (
-            f'<RetrieveDocumentSetResponse xmlns="{XDS}" xmlns:rs="{EBRS}">'
-            f"{_registry_response(self._outcome)}{''.join(documents)}</RetrieveDocumentSetResponse>"
-        )
-        return _envelope(response, action=RESPONSE_ACTION, relates_to=self._relates_to)
+def fault_message(fault: Refusal, profile: Profile, *, relates_to: str | None) -> tuple[int, str, bytes]:
+    """HTTP status, Content-Type and body of a SOAP fault."""
+    # SOAP 1.2 part 2, table 20: 400 for Sender, 500 for all others.
+    status = 200 if profile.faults_with_200 else 400 if fault.code == "Sender" else 500
+    xml = fault_xml(fault, profile, relates_to=relates_to)
+    if not profile.faults_in_multipart:
+        return status, f"{SOAP_MEDIA_TYPE}; charset=utf-8", xml
+    multipart = Multipart(profile, read_size=len(xml))
+    return status, multipart.content_type, b"".join(multipart.chunks(xml, ()))
 
 
 def _coalesced(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
@@ -116,57 +150,3 @@ def _coalesced(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
             pending.clear()
             length = 0
     yield b"".join(pending)
-
-
-def _registry_response(outcome: Outcome) -> str:
-    errors = "".join(map(_registry_error, outcome.problems))
-    if errors:
-        errors = f'<rs:RegistryErrorList highestSeverity="{_ERROR}">{errors}</rs:RegistryErrorList>'
-    return f'<rs:RegistryResponse status="{_STATUS[outcome.status]}">{errors}</rs:RegistryResponse>'
-
-
-def _registry_error(problem: Problem) -> str:
-    location = f" location={quoteattr(problem.location)}" if problem.location else ""
-    return (
-        f"<rs:RegistryError errorCode={quoteattr(problem.code)} codeContext={quoteattr(problem.context)} "
-        f'severity="{_ERROR}"{location}/>'
-    )
-
-
-def _document_response(document: Document, content_id: str) -> str:
-    asked = document.reference
-    # ITI TF-2 3.43.4.2.2: the answer names the community if and only if the request did.
-    home = asked.home_community_id
-    community = f"<HomeCommunityId>{escape(home)}</HomeCommunityId>" if home else ""
-    href = quoteattr("cid:" + quote(content_id, safe="@"))
-    return (
-        f"<DocumentResponse>{community}"
-        f"<RepositoryUniqueId>{escape(asked.repository_unique_id or '')}</RepositoryUniqueId>"
-        f"<DocumentUniqueId>{escape(asked.sop_instance_uid)}</DocumentUniqueId>"
-        "<mimeType>application/dicom</mimeType>"
-        f'<Document><xop:Include xmlns:xop="{XOP}" href={href}/></Document>'
-        "</DocumentResponse>"
-    )
-
-
-def fault_xml(fault: Fault, *, relates_to: str | None) -> bytes:
-    """The envelope of a SOAP 1.2 fault; *relates_to* is the MessageID of the request, if it had one."""
-    code = ""
-    for subcode in reversed(fault.subcodes):
-        code = f"<s:Subcode><s:Value>a:{subcode}</s:Value>{code}</s:Subcode>"
-    body = (
-        f"<s:Fault><s:Code><s:Value>s:{fault.code}</s:Value>{code}</s:Code>"
-        f'<s:Reason><s:Text xml:lang="en">{escape(fault.reason)}</s:Text></s:Reason></s:Fault>'
-    )
-    action = _ADDRESSING_FAULT if fault.subcodes else _SOAP_FAULT
-    return _envelope(body, action=action, relates_to=relates_to).encode()
-
-
-def _envelope(body: str, *, action: str, relates_to: str | None) -> str:
-    related = f"<a:RelatesTo>{escape(relates_to)}</a:RelatesTo>" if relates_to else ""
-    return (
-        f'{_XML_DECLARATION}<s:Envelope xmlns:s="{SOAP}" xmlns:a="{ADDRESSING}"><s:Header>'
-        f'<a:Action s:mustUnderstand="1">{action}</a:Action>'
-        f"<a:MessageID>urn:uuid:{uuid.uuid4()}</a:MessageID>{related}"
-        f"</s:Header><s:Body>{body}</s:Body></s:Envelope>"
-    )

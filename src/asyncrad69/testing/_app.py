@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+import math
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ._answer import Answer, fault_xml
-from ._names import SOAP_MEDIA_TYPE
-from ._outcome import Outcome, outcome_of
+from ._access import check_security, maybe_challenge
+from ._answer import Answer
+from ._fault_plan import Drawn, FaultPlan, altered
+from ._http import Reply, answer_reply, fault_reply, instead, send_reply, text_reply
+from ._outcome import Outcome, Problem, outcome_of
 from ._request import (
-    Fault,
     Message,
+    Refusal,
+    Rejection,
     RetrieveRequest,
     UnsupportedMediaTypeError,
     check_addressing,
@@ -25,6 +29,7 @@ from ._requests_log import ReceivedRequest, Status
 
 if TYPE_CHECKING:
     from ._archive import Archive
+    from ._settings import Settings
 
 #: Where the endpoint is.
 PATH: Final = "/rad69"
@@ -38,24 +43,6 @@ Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, object]], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """
-    An HTTP response.
-
-    Attributes:
-        http_status: Its status.
-        headers: Its headers, as ASGI wants them. Without a Content-Length it is sent in chunked coding.
-        chunks: Its body.
-        reads_files: Whether the next chunk may block.
-    """
-
-    http_status: int
-    headers: list[tuple[bytes, bytes]]
-    chunks: Iterator[bytes]
-    reads_files: bool = False
-
-
 @dataclass(slots=True)
 class _Progress:
     """How far a request was understood, which is what the log can say of it."""
@@ -63,6 +50,7 @@ class _Progress:
     headers: Mapping[str, str]
     message: Message | None = None
     request: RetrieveRequest | None = None
+    drawn: Drawn = field(default_factory=Drawn)
 
     @property
     def content_type(self) -> str:
@@ -86,6 +74,7 @@ class _Progress:
             sop_instance_uids=tuple(reference.sop_instance_uid for reference in references),
             repository_unique_ids=tuple(dict.fromkeys(repositories)),
             transfer_syntaxes=self.request.transfer_syntaxes if self.request else (),
+            faults=self.drawn.kinds,
         )
 
 
@@ -96,8 +85,7 @@ class App:
 
     Args:
         archive: What the source holds.
-        repository_unique_id: Its own.
-        read_size: How much of an instance is read and sent at a time, in bytes.
+        settings: How it behaves.
 
     Attributes:
         requests: What was asked, in the order the answers began.
@@ -105,40 +93,51 @@ class App:
     """
 
     archive: Archive
-    repository_unique_id: str
-    read_size: int
+    settings: Settings
     requests: list[ReceivedRequest] = field(default_factory=list)
     max_in_flight: int = 0
     _in_flight: int = 0
     _message_ids: set[str] = field(default_factory=set)
+    _plan: FaultPlan = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._plan = FaultPlan(self.settings.faults, seed=self.settings.seed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         if scope["path"] != PATH:
-            await _send(_text(404, f"the endpoint is {PATH}"), send)
+            await send_reply(text_reply(404, f"the endpoint is {PATH}"), scope, send)
         elif scope["method"] != "POST":
-            await _send(_text(405, "RAD-69 is asked with POST", (b"allow", b"POST")), send)
+            await send_reply(text_reply(405, "RAD-69 is asked with POST", (b"allow", b"POST")), scope, send)
         else:
-            await self._exchange(_headers(scope), receive, send)
+            await self._exchange(scope, receive, send)
 
-    async def _exchange(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _maybe_body(receive)
         if body is not None:
-            await _unless_gone(self._answered(_Progress(headers), body, send), receive)
+            await _unless_gone(self._answered(_Progress(_headers(scope)), body, scope, send), receive)
 
-    async def _answered(self, progress: _Progress, body: bytes, send: Send) -> None:
+    async def _answered(self, progress: _Progress, body: bytes, scope: Scope, send: Send) -> None:
+        busy = self._in_flight >= (self.settings.max_concurrency or math.inf)
         self._in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self._in_flight)
         try:
-            await _send(self._reply(progress, body), send)
+            reply = self._busy(progress) if busy else self._reply(progress, body)
+            await send_reply(reply, scope, send, bytes_per_s=self.settings.bytes_per_s)
         finally:
             self._in_flight -= 1
 
+    def _busy(self, progress: _Progress) -> Reply:
+        self.requests.append(progress.received(503, "Refused"))
+        return text_reply(503, "too many requests at once", (b"retry-after", b"1"))
+
     def _reply(self, progress: _Progress, body: bytes) -> Reply:
-        """Decide the answer and log the request. No I/O."""
+        """Decide the answer and log the request. No network."""
         status: Status
         if len(body) > _MAX_REQUEST_SIZE:
-            status, reply = "Refused", _text(413, f"a request has at most {_MAX_REQUEST_SIZE} bytes")
+            status, reply = "Refused", text_reply(413, f"a request has at most {_MAX_REQUEST_SIZE} bytes")
+        elif challenge := maybe_challenge(progress.headers, self.settings.auth):
+            status, reply = "Refused", text_reply(401, "credentials, please", (b"www-authenticate", challenge))
         else:
             status, reply = self._understood(progress, body)
         self.requests.append(progress.received(reply.http_status, status))
@@ -148,18 +147,36 @@ class App:
         try:
             outcome = self._outcome(progress, body)
         except UnsupportedMediaTypeError:
-            return "Refused", _text(415, "RAD-69 is asked in MTOM packaging or application/soap+xml")
-        except Fault as fault:
-            return "Fault", _fault(fault, progress.message_id)
-        answer = Answer(outcome, relates_to=progress.message_id or "", read_size=self.read_size)
-        return outcome.status, _multipart(answer)
+            return "Refused", text_reply(415, "RAD-69 is asked in MTOM packaging or application/soap+xml")
+        except Refusal as refusal:
+            return "Fault", fault_reply(refusal, self.settings.shape, progress.message_id)
+        if planned := instead(progress.drawn, self.settings.shape, progress.message_id):
+            return planned
+        reply = answer_reply(self._answer(outcome, progress), self.settings, progress.drawn)
+        latency_s = self.settings.latency_s + self.settings.latency_per_instance_s * len(outcome.documents)
+        return outcome.status, replace(reply, delay_s=reply.delay_s + latency_s)
+
+    def _answer(self, outcome: Outcome, progress: _Progress) -> Answer:
+        another = any(progress.drawn.of_kind("wrong_relates_to"))
+        return Answer(
+            outcome,
+            self.settings.shape,
+            relates_to=f"urn:uuid:{uuid.uuid4()}" if another else progress.message_id or "",
+            read_size=self.settings.read_size,
+        )
 
     def _outcome(self, progress: _Progress, body: bytes) -> Outcome:
         message = progress.message = read_message(progress.content_type, body)
         check_addressing(message, seen=self._message_ids)
+        check_security(message, self.settings.security_header)
         self._message_ids.add(message.message_id or "")
-        request = progress.request = retrieve_request(message)
-        return outcome_of(request, self.archive, repository_unique_id=self.repository_unique_id)
+        try:
+            request = progress.request = retrieve_request(message)
+        except Rejection as rejection:
+            return Outcome((), (Problem(code=rejection.code, context=rejection.context, location=None),))
+        progress.drawn = self._plan.drawn([each.sop_instance_uid for each in request.references])
+        outcome = outcome_of(request, self.archive, repository_unique_id=self.settings.repository_unique_id)
+        return altered(outcome, progress.drawn, self.archive)
 
 
 # --- HTTP ----------------------------------------------------------------------------------------------
@@ -194,39 +211,3 @@ async def _unless_gone(answering: Coroutine[Any, Any, None], receive: Receive) -
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _send(reply: Reply, send: Send) -> None:
-    await send({"type": "http.response.start", "status": reply.http_status, "headers": reply.headers})
-    pull = partial(next, reply.chunks, b"")
-    while chunk := (await asyncio.to_thread(pull) if reply.reads_files else pull()):
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body"})
-
-
-def _multipart(answer: Answer) -> Reply:
-    return Reply(
-        http_status=200,
-        headers=[(b"content-type", answer.content_type.encode())],
-        chunks=answer.chunks(),
-        reads_files=answer.reads_files,
-    )
-
-
-def _fault(fault: Fault, relates_to: str | None) -> Reply:
-    # SOAP 1.2 part 2, table 20: 400 for Sender, 500 for all others.
-    http_status = 400 if fault.code == "Sender" else 500
-    return _whole(http_status, f"{SOAP_MEDIA_TYPE}; charset=utf-8", fault_xml(fault, relates_to=relates_to))
-
-
-def _text(http_status: int, text: str, *headers: tuple[bytes, bytes]) -> Reply:
-    return _whole(http_status, "text/plain; charset=utf-8", f"{text}\n".encode(), *headers)
-
-
-def _whole(http_status: int, content_type: str, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
-    length = (b"content-length", str(len(body)).encode())
-    return Reply(
-        http_status=http_status,
-        headers=[(b"content-type", content_type.encode()), length, *headers],
-        chunks=iter((body,)),
-    )

@@ -9,6 +9,7 @@ ADDRESSING: Final = "http://www.w3.org/2005/08/addressing"
 XDSI: Final = "urn:ihe:rad:xdsi-b:2009"
 XDS: Final = "urn:ihe:iti:xds-b:2007"
 EBRS: Final = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
+WSSE: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
 XOP: Final = "http://www.w3.org/2004/08/xop/include"
 
 REQUEST_ACTION: Final = "urn:ihe:rad:2009:RetrieveImagingDocumentSet"

@@ -6,7 +6,7 @@ Source: RAD TF-2 4.69, ITI TF-2 3.43 and its appendix V, SOAP 1.2 part 1, WS-Add
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message as MimePart
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from asyncrad69._errors import InvalidReferenceError
 from asyncrad69._references import InstanceReference, valid_uid
 
-from ._names import ADDRESSING, REQUEST_ACTION, SOAP, SOAP_MEDIA_TYPE, XDS, XDSI, XOP_MEDIA_TYPE
+from ._names import ADDRESSING, REQUEST_ACTION, SOAP, SOAP_MEDIA_TYPE, WSSE, XDS, XDSI, XOP_MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -27,27 +27,45 @@ class UnsupportedMediaTypeError(Exception):
     """Neither MTOM nor simple SOAP 1.2: HTTP 415."""
 
 
-class Fault(Exception):
+class Refusal(Exception):
     """
     The request breaks a rule; answered with a SOAP fault.
 
     Args:
         reason: What is wrong, for a person.
         code: SOAP 1.2's fault code.
-        subcodes: Local names in WS-Addressing, outermost first.
+        subcodes: Local names in WS-Addressing, or in WS-Security, outermost first.
+        security: Whether they are WS-Security's.
     """
 
     def __init__(
         self,
         reason: str,
         *,
-        code: Literal["Sender", "VersionMismatch"] = "Sender",
+        code: Literal["Sender", "Receiver", "VersionMismatch"] = "Sender",
         subcodes: tuple[str, ...] = (),
+        security: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.code = code
         self.subcodes = subcodes
+        self.security = security
+
+
+class Rejection(Exception):
+    """
+    The request can be read and not be served; answered with a RegistryError for all of it.
+
+    Args:
+        code: Its errorCode.
+        context: What is wrong, for a person.
+    """
+
+    def __init__(self, code: str, context: str) -> None:
+        super().__init__(context)
+        self.code = code
+        self.context = context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +78,16 @@ class Message:
         action_parameter: The action parameter of the Content-Type, if it has one (RFC 3902).
         message_id: wsa:MessageID.
         body: The Body element, if there is one.
+        has_security: Whether there is a wsse:Security.
+        envelope: The XML as it came.
     """
 
     action: str | None
     action_parameter: str | None
     message_id: str | None
     body: Element | None
+    has_security: bool
+    envelope: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +129,21 @@ def read_message(content_type: str, body: bytes) -> Message:
 
     Raises:
         UnsupportedMediaTypeError: It is packaged in another way.
-        Fault: The multipart or the XML is broken, or it is not SOAP 1.2.
+        Refusal: The multipart or the XML is broken, or it is not SOAP 1.2.
     """
     packaging = maybe_packaging(content_type)
     if packaging is None:
         raise UnsupportedMediaTypeError
-    envelope = _envelope(body if packaging == "simple" else _root_part(content_type, body))
+    xml = body if packaging == "simple" else _root_part(content_type, body)
+    envelope = _envelope(xml)
     action = _header(content_type).get_param("action")
     return Message(
         action=envelope.findtext(f"{{{SOAP}}}Header/{{{ADDRESSING}}}Action"),
         action_parameter=action if isinstance(action, str) else None,
         message_id=envelope.findtext(f"{{{SOAP}}}Header/{{{ADDRESSING}}}MessageID"),
         body=envelope.find(f"{{{SOAP}}}Body"),
+        has_security=envelope.find(f"{{{SOAP}}}Header/{{{WSSE}}}Security") is not None,
+        envelope=xml,
     )
 
 
@@ -126,12 +151,12 @@ def _root_part(content_type: str, body: bytes) -> bytes:
     """The part that ``start`` names, or the first (RFC 2387 3.2)."""
     multipart = message_from_bytes(b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n" + body)
     if multipart.defects or not multipart.is_multipart():
-        raise Fault("the body is not the multipart/related message that its Content-Type announces")
+        raise Refusal("the body is not the multipart/related message that its Content-Type announces")
     parts = [part for part in multipart.walk() if part is not multipart]
     start = multipart.get_param("start")
     root = next((part for part in parts if part["Content-ID"] == start), None) if start else parts[0]
     if root is None or root.get_content_type() != XOP_MEDIA_TYPE:
-        raise Fault(f"the root part is missing or not {XOP_MEDIA_TYPE}")
+        raise Refusal(f"the root part is missing or not {XOP_MEDIA_TYPE}")
     data = root.get_payload(decode=True)
     return data if isinstance(data, bytes) else b""
 
@@ -139,7 +164,7 @@ def _root_part(content_type: str, body: bytes) -> bytes:
 class _WithoutDoctype(TreeBuilder):
     def doctype(self, *_: str | None) -> NoReturn:
         # SOAP 1.2 part 1, 5: "must not contain a document type declaration". No entity can be declared then.
-        raise Fault("a SOAP message has no document type declaration")
+        raise Refusal("a SOAP message has no document type declaration")
 
 
 def _envelope(xml: bytes) -> Element:
@@ -149,9 +174,9 @@ def _envelope(xml: bytes) -> Element:
         root = parser.close()
     except ParseError as exc:
         line, column = exc.position
-        raise Fault(f"the envelope is not well-formed XML: line {line}, column {column}") from exc
+        raise Refusal(f"the envelope is not well-formed XML: line {line}, column {column}") from exc
     if root.tag != f"{{{SOAP}}}Envelope":
-        raise Fault("the message is not a SOAP 1.2 Envelope", code="VersionMismatch")
+        raise Refusal("the message is not a SOAP 1.2 Envelope", code="VersionMismatch")
     return root
 
 
@@ -167,14 +192,14 @@ def check_addressing(message: Message, *, seen: Container[str]) -> None:
         seen: The MessageIDs of earlier requests.
 
     Raises:
-        Fault: One is missing, unknown, contradicted or repeated.
+        Refusal: One is missing, unknown, contradicted or repeated.
     """
     if message.action is None or message.message_id is None:
         missing = "Action" if message.action is None else "MessageID"
-        raise Fault(f"wsa:{missing} is missing", subcodes=("MessageAddressingHeaderRequired",))
+        raise Refusal(f"wsa:{missing} is missing", subcodes=("MessageAddressingHeaderRequired",))
     # Compared as it stands, blanks included: URIs are equal if their characters are.
     if message.action != REQUEST_ACTION:
-        raise Fault(f"wsa:Action is not {REQUEST_ACTION}", subcodes=("ActionNotSupported",))
+        raise Refusal(f"wsa:Action is not {REQUEST_ACTION}", subcodes=("ActionNotSupported",))
     if message.action_parameter not in (None, message.action):
         _invalid_header("ActionMismatch", "the action parameter of the Content-Type is not wsa:Action")
     if not message.message_id.strip():
@@ -184,7 +209,7 @@ def check_addressing(message: Message, *, seen: Container[str]) -> None:
 
 
 def _invalid_header(subcode: str, reason: str) -> NoReturn:
-    raise Fault(reason, subcodes=("InvalidAddressingHeader", subcode))
+    raise Refusal(reason, subcodes=("InvalidAddressingHeader", subcode))
 
 
 # --- the request itself --------------------------------------------------------------------------------
@@ -195,17 +220,20 @@ def retrieve_request(message: Message) -> RetrieveRequest:
     Read what is asked for.
 
     Raises:
-        Fault: The Body does not hold one RetrieveImagingDocumentSetRequest, complete and with valid UIDs.
+        Refusal: The Body does not hold one RetrieveImagingDocumentSetRequest, complete and with valid UIDs.
+        Rejection: A UID is blank.
     """
     request = _only_child(message.body)
     try:
         references = tuple(dict.fromkeys(_references(request)))
         syntaxes = request.findall(f"{{{XDSI}}}TransferSyntaxUIDList/{{{XDSI}}}TransferSyntaxUID")
+        if not all((each.text or "").strip() for each in syntaxes):
+            raise Rejection("XDSRepositoryError", "a TransferSyntaxUID is blank")
         transfer_syntaxes = tuple(valid_uid(each.text, "TransferSyntaxUID") for each in syntaxes)
     except InvalidReferenceError as exc:
-        raise Fault(str(exc)) from exc
+        raise Refusal(str(exc)) from exc
     if not transfer_syntaxes:
-        raise Fault("TransferSyntaxUIDList is missing or empty")
+        raise Refusal("TransferSyntaxUIDList is missing or empty")
     return RetrieveRequest(references, transfer_syntaxes)
 
 
@@ -213,12 +241,12 @@ def _only_child(body: Element | None) -> Element:
     """ITI TF-2 appendix V: document/literal, hence one element in the Body and no text beside it."""
     children = [] if body is None else list(body)
     if body is None or len(children) != 1:
-        raise Fault(f"the Body holds exactly one element, not {len(children)}")
+        raise Refusal(f"the Body holds exactly one element, not {len(children)}")
     request = children[0]
     if (body.text or "").strip() or (request.tail or "").strip():
-        raise Fault("the Body holds text beside its element")
+        raise Refusal("the Body holds text beside its element")
     if request.tag != f"{{{XDSI}}}RetrieveImagingDocumentSetRequest":
-        raise Fault("the Body does not hold a RetrieveImagingDocumentSetRequest")
+        raise Refusal("the Body does not hold a RetrieveImagingDocumentSetRequest")
     return request
 
 
@@ -235,7 +263,7 @@ def _required(parent: Element, tag: str) -> list[Element]:
     """The children of that name; each level of the request has one or more."""
     children = parent.findall(tag)
     if not children:
-        raise Fault(f"a {_local(parent.tag)} holds no {_local(tag)}")
+        raise Refusal(f"a {_local(parent.tag)} holds no {_local(tag)}")
     return children
 
 
@@ -244,10 +272,15 @@ def _local(tag: str) -> str:
 
 
 def _reference(study: Element, series: Element, document: Element) -> InstanceReference:
+    uids = {
+        "studyInstanceUID": study.get("studyInstanceUID", ""),
+        "seriesInstanceUID": series.get("seriesInstanceUID", ""),
+        "DocumentUniqueId": document.findtext(f"{{{XDS}}}DocumentUniqueId", ""),
+    }
+    if blank := [name for name, uid in uids.items() if not uid.strip()]:
+        raise Rejection("XDSIRequestError", f"{blank[0]} is blank")
     return InstanceReference(
-        study.get("studyInstanceUID", ""),
-        series.get("seriesInstanceUID", ""),
-        document.findtext(f"{{{XDS}}}DocumentUniqueId", ""),
+        *uids.values(),
         repository_unique_id=valid_uid(document.findtext(f"{{{XDS}}}RepositoryUniqueId"), "RepositoryUniqueId"),
         home_community_id=document.findtext(f"{{{XDS}}}HomeCommunityId"),
     )

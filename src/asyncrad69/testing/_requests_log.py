@@ -19,7 +19,7 @@ class ReceivedRequest:
 
     Attributes:
         status: The response status by its last word; ``"Fault"`` for a SOAP fault; ``"Refused"`` where HTTP
-            alone said no (413, 415).
+            alone said no (401, 413, 415, 503, or as planned).
         http_status: The HTTP status of the answer.
         packaging: MTOM or simple SOAP; ``None`` if neither.
         content_type: The Content-Type header as it came.
@@ -29,6 +29,7 @@ class ReceivedRequest:
         sop_instance_uids: What was asked for, in order. Like the next two, empty if it ended in a fault.
         repository_unique_ids: The repositories named, each once.
         transfer_syntaxes: TransferSyntaxUIDList, in order.
+        faults: The kinds of the planned faults that fell on it.
     """
 
     status: Status
@@ -41,3 +42,4 @@ class ReceivedRequest:
     sop_instance_uids: tuple[str, ...] = ()
     repository_unique_ids: tuple[str, ...] = ()
     transfer_syntaxes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import socket
+    import ssl
     from collections.abc import Callable
 
 try:
@@ -30,10 +32,18 @@ class ServerThread:
     Args:
         app: The ASGI application.
         listener: A bound socket. It is closed at the end.
+        ssl_context: TLS, if connections are secured.
     """
 
-    def __init__(self, app: Callable[..., Any], listener: socket.socket) -> None:
-        self._server = _Server(_config(app))
+    def __init__(
+        self, app: Callable[..., Any], listener: socket.socket, *, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        config = _config(self._with_hang_up)
+        config.load()
+        # uvicorn itself takes files only.
+        config.ssl = ssl_context
+        self._server = _Server(config)
+        self._app = app
         self._listener = listener
         # Daemonic: a source that nobody stopped must not keep the interpreter from ending.
         self._thread = threading.Thread(target=self._run, name="asyncrad69-simulated-source", daemon=True)
@@ -48,6 +58,10 @@ class ServerThread:
         self._server.running.result()()
         self._thread.join()
 
+    async def _with_hang_up(self, scope: dict[str, Any], *channels: Any) -> None:
+        """ASGI has no word for what a broken server does: the scope gets one."""
+        await self._app({**scope, "hang_up": partial(self._server.hang_up, scope["client"])}, *channels)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._server.serve(sockets=[self._listener]))
@@ -60,6 +74,7 @@ class ServerThread:
 def _config(app: Callable[..., Any]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",
         lifespan="off",
         ws="none",
         # Logging belongs to the process we are a guest in; access_log=False would silence its own uvicorn.
@@ -89,6 +104,20 @@ class _Server(uvicorn.Server):
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         self.running.set_result(partial(loop.call_soon_threadsafe, stopping.set))
         await stopping.wait()
+
+    def hang_up(self, client: tuple[str, int], *, reset: bool) -> None:
+        """Close the connection of *client* below HTTP, after what was sent or with a TCP reset."""
+        for connection in list(self.server_state.connections):
+            transport = connection.transport
+            if transport.get_extra_info("peername")[:2] != client:
+                continue
+            if reset:
+                # Linger for no time: what TCP has not sent is dropped, and the peer is told with RST.
+                linger = struct.pack("ii", 1, 0)
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                transport.abort()
+            else:
+                transport.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
         for server in self.servers:

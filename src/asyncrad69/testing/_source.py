@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Unpack
 
 from pydicom import Dataset
-
-from asyncrad69._references import InstanceReference, valid_uid
 
 from ._app import PATH, App
 from ._archive import Archive, Holding
 from ._demo import demo_holdings
+from ._faults import Fault, FaultPlanError
+from ._settings import READ_SIZE, Settings, SourceOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
     from typing import Self
 
+    from asyncrad69._references import InstanceReference
+
     from ._requests_log import ReceivedRequest
     from ._server import ServerThread
-
-_REPOSITORY_UNIQUE_ID: Final = "1.2.3.4"
-_READ_SIZE: Final = 256 * 1024
 
 
 class SimulatedSource:
@@ -49,12 +48,14 @@ class SimulatedSource:
             Instance UID the first counts, folders sorted by path.
         host: The address to listen at.
         port: The port; 0 takes a free one, another with each start.
-        repository_unique_id: The source's OID, which a request must name.
-        read_size: How much of an instance is read and sent at a time, in bytes.
+        **options: How it behaves; see `Settings`.
 
     Raises:
+        FaultPlanError: A fault that makes no sense.
+        ValueError: Another option that makes no sense.
         FileNotFoundError: There is no such folder or file.
         pydicom.errors.InvalidDicomError: A file that was named is not a DICOM file.
+        OSError: A file for TLS cannot be read or does not hold what it should.
         InvalidReferenceError: A file or Dataset that was given lacks a UID, or the repository's is no OID.
     """
 
@@ -64,16 +65,15 @@ class SimulatedSource:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        repository_unique_id: str = _REPOSITORY_UNIQUE_ID,
-        read_size: int = _READ_SIZE,
+        **options: Unpack[SourceOptions],
     ) -> None:
-        if read_size < 1:
-            raise ValueError(f"read_size is at least 1 byte, not {read_size}")
-        repository = valid_uid(repository_unique_id, "repository_unique_id")
+        settings = Settings(**options)
         # A Dataset is an iterable too, of its elements.
         holdings = (instances,) if isinstance(instances, str | os.PathLike | Dataset) else instances
-        self._archive = Archive(holdings, repository_unique_id=repository)
-        self._app = App(archive=self._archive, repository_unique_id=repository, read_size=read_size)
+        self._archive = Archive(holdings, repository_unique_id=settings.repository_unique_id)
+        self._check_plan(settings.faults)
+        self._app = App(archive=self._archive, settings=settings)
+        self._tls = settings.maybe_tls()
         self._address = (host, port)
         self._url: str | None = None
         self._thread: ServerThread | None = None
@@ -85,8 +85,7 @@ class SimulatedSource:
         slices: int = 60,
         host: str = "127.0.0.1",
         port: int = 0,
-        repository_unique_id: str = _REPOSITORY_UNIQUE_ID,
-        read_size: int = _READ_SIZE,
+        **options: Unpack[SourceOptions],
     ) -> Self:
         """
         A source with instances to try things with, of invented patients and with the same UIDs each time.
@@ -96,16 +95,14 @@ class SimulatedSource:
                 comes after the 81 small instances of 13 series (CT, MR, CR) that pydicom brings along.
             host: See the class.
             port: See the class.
-            repository_unique_id: See the class.
-            read_size: See the class.
+            **options: See the class.
         """
-        return cls(
-            demo_holdings(slices),
-            host=host,
-            port=port,
-            repository_unique_id=repository_unique_id,
-            read_size=read_size,
-        )
+        return cls(demo_holdings(slices), host=host, port=port, **options)
+
+    def _check_plan(self, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            if fault.sop_instance_uid and self._archive.maybe_instance(fault.sop_instance_uid) is None:
+                raise FaultPlanError(f"{fault.kind}: the source does not hold instance {fault.sop_instance_uid}")
 
     @property
     def url(self) -> str:
@@ -143,7 +140,7 @@ class SimulatedSource:
         stored = self._archive.maybe_instance(sop_instance_uid)
         if stored is None:
             raise KeyError(sop_instance_uid)
-        return b"".join(stored.pieces(_READ_SIZE))
+        return b"".join(stored.pieces(READ_SIZE))
 
     def start(self) -> None:
         """
@@ -160,8 +157,8 @@ class SimulatedSource:
         from ._server import ServerThread  # noqa: PLC0415 - see above
 
         listener = _listener(*self._address)
-        self._url = _url(listener)
-        thread = ServerThread(self._app, listener)
+        self._url = _url(listener, "https" if self._tls else "http")
+        thread = ServerThread(self._app, listener, ssl_context=self._tls)
         thread.start()
         self._thread = thread
 
@@ -197,6 +194,6 @@ def _listener(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family)
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}{PATH}" if ":" in host else f"http://{host}:{port}{PATH}"
+    return f"{scheme}://[{host}]:{port}{PATH}" if ":" in host else f"{scheme}://{host}:{port}{PATH}"
