@@ -158,7 +158,7 @@ ONE = ("--repository", REPOSITORY, "--reference", UNKNOWN)
 def test_help_says_what_the_commands_say_about_themselves() -> None:
     """The table that spares ``--help`` from importing the commands agrees with them."""
     output = rad69("--help").output
-    for name in ("bench", "demo", "get", "probe", "profile", "serve"):
+    for name in ("bench", "demo", "get", "manifest", "probe", "profile", "serve"):
         assert f"  {name}  " in output
         assert rad69(name, "--help").output.splitlines()[2].strip() in output
 
@@ -235,7 +235,7 @@ def test_get_by_reference_and_template(source: SimulatedSource, tmp_path: Path) 
 def test_get_by_kos(source: SimulatedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a manifest lists is asked for, together with the rest of the command line."""
     first, second = source.references()[:2]
-    monkeypatch.setattr("asyncrad69.cli._get.references_from_kos", lambda _: (first,))
+    monkeypatch.setattr("asyncrad69.cli._get.references_from_kos", lambda _, **__: (first,))
     kos = tmp_path / "manifest.dcm"
     kos.touch()
     more = ("--repository", REPOSITORY, "--reference", path_of(second))
@@ -268,7 +268,9 @@ def test_get_concurrency(concurrency: str, code: int, source: SimulatedSource, t
     [
         pytest.param((), "Missing argument 'URL'", id="nothing"),
         pytest.param(("http://127.0.0.1:1/", *ONE), "Missing option '-o'", id="no target"),
-        pytest.param(("http://127.0.0.1:1/", "-o", "out"), "pass --kos, --table or --reference", id="no references"),
+        pytest.param(
+            ("http://127.0.0.1:1/", "-o", "out"), "pass --kos, --table, --reference or --manifest", id="no references"
+        ),
         pytest.param(("ftp://x/", *ONE, "-o", "out"), "url is the RAD-69 endpoint", id="not an http url"),
         pytest.param(("http://a:b@x/", *ONE, "-o", "out"), "--user", id="credentials in the url"),
         pytest.param(("http://127.0.0.1:1/", *ONE[2:], "-o", "out"), "pass --repository", id="no repository"),

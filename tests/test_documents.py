@@ -1,240 +1,238 @@
-"""ITI-43: documents of repositories, and the manifests among them."""
+"""ITI-43: documents of a repository; from a manifest to its images; and RAD-75."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 from asyncrad69 import (
     AsyncRad69,
     DocumentReference,
+    InstanceNotAvailable,
     InstanceReference,
     InvalidReferenceError,
+    NotAManifestError,
     Rad69,
-    RegistryError,
+    RejectionNoteError,
     Retry,
+    ServerBusy,
     TruncatedResponse,
-    XDSMissingDocumentError,
+    XDSBusyError,
+    XDSDocumentUniqueIdError,
+    XDSHomeCommunityError,
+    XDSUnknownRepositoryIdError,
 )
-from replies import STACKS, Sent, answer, document, error, inline
-from source import Asked, Scripted, ScriptedSource
+from asyncrad69._errors import registry_error_class
+from asyncrad69._options import Options
+from asyncrad69._soap_request import ACTIONS
+from asyncrad69.testing import SimulatedSource, kos_bytes, write_kos
+from replies import EBRS_STATUS, answer, document, error, inline
+from source import Scripted, ScriptedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
-ONE, TWO = DocumentReference("1.9", "1.2.3^77"), DocumentReference("1.9", "2.25.1")
-OTHER = DocumentReference("1.8", "2.25.1", home_community_id="urn:oid:1.7")
-SOAP = "Content-Type: application/soap+xml; charset=utf-8"
+SOAP = ("Content-Type: application/soap+xml; charset=utf-8",)
+ONE, TWO, HOME = "1.9.1", "1.9.2", "urn:oid:1.8"
+MANIFEST = DocumentReference(repository_unique_id=ONE, document_unique_id="1.2.3")
+INSTANCE = InstanceReference("1.1", "1.2", "1.3", repository_unique_id=ONE, home_community_id=HOME)
 
 
-def inlined(asked: Asked, *uids: str, errors: tuple[str, ...] = ()) -> Scripted:
-    """An answer in simple SOAP; each document's bytes are its own UID."""
-    documents = [document(uid, inline(uid.encode()), mime_type="Text/XML; charset=utf-8") for uid in uids]
-    xml = answer(documents, errors=errors, relates_to=asked.message_id)
-    return Scripted(headers=(SOAP,), body=xml.encode())
+@pytest.fixture(scope="module")
+def one() -> Iterator[SimulatedSource]:
+    """A repository with images and manifests."""
+    with SimulatedSource.demo(slices=2, repository_unique_id=ONE) as source:
+        yield source
 
 
-async def test_documents_come_in_the_order_asked() -> None:
-    """Whatever the order of the answer, each once, with what the repository calls it; the action is ITI-43's."""
-    with ScriptedSource(lambda asked: inlined(asked, *reversed(asked.wanted))) as source:
-        async with AsyncRad69(source.url) as rad69:
-            documents = await rad69.retrieve_documents([ONE, TWO, ONE])
-            (single,) = await rad69.retrieve_documents(TWO)
-            assert await rad69.retrieve_documents([]) == ()
-    assert [each.reference for each in documents] == [ONE, TWO]
-    assert [each.data for each in documents] == [b"1.2.3^77", b"2.25.1"]
-    assert (single.mime_type, single.reference) == ("text/xml", TWO)
-    assert b"urn:ihe:iti:2007:RetrieveDocumentSet<" in source.requests[0].body
-    assert "data" not in repr(single)
+@pytest.fixture(scope="module")
+def two() -> Iterator[SimulatedSource]:
+    """Another one, of images."""
+    with SimulatedSource.demo(slices=2, repository_unique_id=TWO) as source:
+        yield source
 
 
-def attached(asked: Asked, data: bytes, *, stack: str = "cxf") -> Scripted:
-    """An MTOM answer: one document, in a part."""
-    written = STACKS[stack].write([Sent(asked.wanted[0], data)])
-    body = written.body.replace(b"urn:uuid:1<", asked.message_id.encode() + b"<")
-    return Scripted(headers=(f"Content-Type: {written.content_type}",), body=body)
-
-
-@pytest.mark.parametrize("stack", STACKS)
-async def test_a_document_in_a_part_is_byte_exact(stack: str) -> None:
-    """As an attachment (MTOM) a document comes as it is, from any stack."""
-    data = bytes(range(256)) * 40 + b"\r\n"
-
-    def reply(asked: Asked) -> Scripted:
-        return attached(asked, data, stack=stack)
-
-    with ScriptedSource(reply) as source:
-        async with AsyncRad69(source.url) as rad69:
-            (came,) = await rad69.retrieve_documents(ONE)
-    assert came.data == data
-
-
-async def test_a_request_per_repository_and_community() -> None:
-    """No request names two repositories; each goes where the client says it is."""
-
-    def reply(asked: Asked) -> Scripted:
-        return inlined(asked, *asked.wanted)
-
-    with ScriptedSource(reply) as near, ScriptedSource(reply) as far:
-        async with AsyncRad69(near.url, endpoints={"1.8": far.url}) as rad69:
-            documents = await rad69.retrieve_documents([ONE, OTHER, TWO])
-    assert [each.reference for each in documents] == [ONE, OTHER, TWO]
-    assert [asked.wanted for asked in near.requests] == [["1.2.3^77", "2.25.1"]]
-    assert [asked.wanted for asked in far.requests] == [["2.25.1"]]
-    assert b"HomeCommunityId>urn:oid:1.7<" in far.requests[0].body
-
-
-@pytest.mark.parametrize(
-    ("errors", "cls", "requests"),
-    [
-        (("XDSMissingDocument", "2.25.1"), XDSMissingDocumentError, 1),
-        (("XDSRepositoryError", None), RegistryError, 1),
-        (("XDSRepositoryBusy", "2.25.1"), RegistryError, 3),
-        (None, XDSMissingDocumentError, 1),
-    ],
-)
-async def test_what_does_not_come_is_an_error(
-    errors: tuple[str, str | None] | None, cls: type[Exception], requests: int
+async def test_from_a_manifest_in_a_repository_to_images_of_two(
+    one: SimulatedSource, two: SimulatedSource, tmp_path: Path
 ) -> None:
-    """The repository's own error, or that it left the document out; only what is missing is asked for again."""
-
-    def reply(asked: Asked) -> Scripted:
-        said = (error(errors[0], location=errors[1]),) if errors else ()
-        return inlined(asked, *(uid for uid in asked.wanted if uid != "2.25.1"), errors=said)
-
-    with ScriptedSource(reply) as source:
-        async with AsyncRad69(source.url, retry=Retry(attempts=2, wait_initial_s=0.001)) as rad69:
-            with pytest.raises(cls) as caught:
-                await rad69.retrieve_documents([ONE, TWO])
-    assert type(caught.value) is not RegistryError
-    assert [asked.wanted for asked in source.requests][1:] == [["2.25.1"]] * (requests - 1)
+    """ITI-43, then the manifest, then RAD-69 at two endpoints: two lines, and every instance is there."""
+    listed = (*one.references()[:3], *two.references()[-2:])
+    manifest = one.publish(write_kos(listed))
+    async with AsyncRad69("http://127.0.0.1:1/", endpoints={ONE: one.url, TWO: two.url}) as rad69:
+        references = await rad69.retrieve_manifest(manifest)
+        report = await rad69.download(references, tmp_path)
+    assert set(references) == set(listed)
+    assert report.complete
+    assert len(list(tmp_path.rglob("*.dcm"))) == len(listed)
+    assert two.requests[-1].repository_unique_ids == (TWO,)
 
 
-async def test_a_connection_that_breaks_is_tried_again() -> None:
-    """What did not come is asked for once more, with another MessageID."""
-    replies = iter((None, "ok"))
-    with ScriptedSource(lambda asked: inlined(asked, *asked.wanted) if next(replies) else None) as source:
-        async with AsyncRad69(source.url, retry=Retry(wait_initial_s=0.001)) as rad69:
-            (came,) = await rad69.retrieve_documents(ONE)
-    assert came.data == b"1.2.3^77"
-    assert len({asked.message_id for asked in source.requests}) == 2
+def test_without_await(one: SimulatedSource) -> None:
+    """The blocking client has both; a source's own manifest lists what it holds."""
+    manifest = one.publish()
+    with Rad69(one.url) as rad69:
+        (got,) = rad69.retrieve_documents(manifest)
+        assert set(rad69.retrieve_manifest(manifest)) == set(one.references())
+    assert (got.reference, got.mime_type, got.data[128:132]) == (manifest, "application/dicom", b"DICM")
 
 
-async def test_a_promised_document_that_does_not_come() -> None:
-    """Named in the manifest, and no part brings it: truncated, not missing."""
+@pytest.mark.parametrize("packaging", ["mtom", "simple"])
+async def test_documents_come_in_the_order_asked_for(one: SimulatedSource, packaging: Any) -> None:
+    """Byte for byte, each once, in either packaging."""
+    manifests = [write_kos([reference]) for reference in one.references()[:3]]
+    asked = [one.publish(each) for each in manifests][::-1]
+    async with AsyncRad69(one.url, packaging=packaging) as rad69:
+        got = await rad69.retrieve_documents([*asked, asked[0]])
+    assert [each.reference for each in got] == asked
+    assert [each.data for each in got] == [kos_bytes(each) for each in manifests[::-1]]
 
-    def reply(asked: Asked) -> Scripted:
-        whole = attached(asked, b"x")
-        return replace(whole, body=whole.body.replace(b'href="cid:', b'href="cid:no'))
 
-    with ScriptedSource(reply) as source:
+async def test_what_a_repository_refuses_is_typed(one: SimulatedSource) -> None:
+    """An unknown document, another repository: the registry's error; a rejection note: not taken unasked."""
+    elsewhere = DocumentReference(repository_unique_id=TWO, document_unique_id="1.2.3")
+    note = one.publish(write_kos(one.references()[:2], title="113001"))
+    async with AsyncRad69(one.url) as rad69:
+        with pytest.raises(XDSDocumentUniqueIdError):
+            await rad69.retrieve_documents([note, MANIFEST])
+        with pytest.raises(XDSUnknownRepositoryIdError):
+            await rad69.retrieve_documents(elsewhere)
+        with pytest.raises(RejectionNoteError):
+            await rad69.retrieve_manifest(note)
+        assert len(await rad69.retrieve_manifest(note, rejected=True)) == 2
+
+
+def brought(uid: str, data: bytes) -> str:
+    """The answer that brings one document."""
+    return answer([document(uid, inline(data))], relates_to=None)
+
+
+def scripted(body: str) -> ScriptedSource:
+    """A repository that answers with one XML document."""
+    return ScriptedSource(lambda _: Scripted(headers=SOAP, body=body.encode()))
+
+
+KOS = kos_bytes(write_kos([InstanceReference("1.1", "1.2", "1.3")]))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "words"),
+    [
+        pytest.param(brought("1.2.3", b"%PDF-1.7"), NotAManifestError, "not a DICOM file", id="pdf"),
+        pytest.param(answer(relates_to=None), InstanceNotAvailable, "1.2.3 did not come", id="nothing"),
+        pytest.param(brought("1.2.3", b""), TruncatedResponse, "promised", id="empty"),
+    ],
+)
+async def test_what_is_no_manifest(body: str, expected: type[Exception], words: str) -> None:
+    """A PDF, nothing, an empty document: said so."""
+    with scripted(body) as source:
         async with AsyncRad69(source.url, retry=Retry(attempts=1)) as rad69:
-            with pytest.raises(TruncatedResponse, match="promised"):
-                await rad69.retrieve_documents(TWO)
+            with pytest.raises(expected, match=words):
+                await rad69.retrieve_manifest(MANIFEST)
+
+
+async def test_a_manifests_community_is_its_instances() -> None:
+    """Where they name none; and one document that came under an id of its own is the one asked for."""
+    with scripted(brought("1.2.3.4", KOS)) as source:
+        async with AsyncRad69(source.url) as rad69:
+            asked = DocumentReference(repository_unique_id=ONE, document_unique_id="1.2.3", home_community_id=HOME)
+            (reference,) = await rad69.retrieve_manifest(asked)
+    assert reference == InstanceReference("1.1", "1.2", "1.3", home_community_id=HOME)
+
+
+async def test_a_busy_repository_is_asked_again() -> None:
+    """Once more after 503, with a new MessageID, and no more often than Retry allows."""
+    replies = [Scripted(status="503 Busy"), Scripted(headers=SOAP, body=brought("1.2.3", KOS).encode())]
+    retry = Retry(attempts=2, wait_initial_s=0)
+    with ScriptedSource(lambda _: replies.pop(0)) as source:
+        async with AsyncRad69(source.url, retry=retry) as rad69:
+            assert len(await rad69.retrieve_manifest(MANIFEST)) == 1
+    assert len({each.message_id for each in source.requests}) == 2
+    with ScriptedSource(lambda _: Scripted(status="503 Busy")) as source:
+        async with AsyncRad69(source.url, retry=retry) as rad69:
+            with pytest.raises(ServerBusy):
+                await rad69.retrieve_manifest(MANIFEST)
+    assert len(source.requests) == 2
 
 
 @pytest.mark.parametrize(
-    ("repository", "uid", "home", "word"),
+    "fields",
     [
-        ("", "1.2", None, "repository_unique_id: is missing"),
-        ("1.9", "", None, "document_unique_id"),
-        ("1.9", "1 2", None, "document_unique_id"),
-        ("1.9", "1" * 129, None, "document_unique_id"),
-        ("1.9", "1.2", "1.7", "home_community_id"),
+        {"repository_unique_id": "urn:oid:1.2", "document_unique_id": "1.2"},
+        {"repository_unique_id": "1.2", "document_unique_id": ""},
+        {"repository_unique_id": "1.2", "document_unique_id": "1.2^a b"},
+        {"repository_unique_id": "1.2", "document_unique_id": "1" * 129},
+        {"repository_unique_id": "1.2", "document_unique_id": "1.2", "home_community_id": "1.2"},
     ],
 )
-def test_a_malformed_reference_is_refused(repository: str, uid: str, home: str | None, word: str) -> None:
-    """Before anything is sent, with the name of what is wrong."""
-    with pytest.raises(InvalidReferenceError, match=word):
-        DocumentReference(repository, uid, home)
+def test_a_malformed_document_reference(fields: dict[str, str]) -> None:
+    """Said when it is made."""
+    with pytest.raises(InvalidReferenceError):
+        DocumentReference(**fields)
 
 
-# --- manifests
+@pytest.mark.parametrize(("documents", "expected"), [([], InvalidReferenceError), (["1.2.3"], TypeError)])
+async def test_what_is_no_document_reference(documents: Any, expected: type[Exception]) -> None:
+    """Nothing, or something else: said before anything is sent."""
+    async with AsyncRad69("http://127.0.0.1:1/") as rad69:
+        with pytest.raises(expected):
+            await rad69.retrieve_documents(documents)
 
 
-def manifest(*, title: str = "113030", sop_class: str = "1.2.840.10008.5.1.4.1.1.88.59") -> bytes:
-    """A KOS of two repositories, one of which is in a community of its own."""
-    series = []
-    for number, repository in enumerate(("1.9.1", "1.9.2")):
-        instance, one = Dataset(), Dataset()
-        instance.ReferencedSOPInstanceUID = f"1.1.{number}.1"
-        one.SeriesInstanceUID, one.RetrieveLocationUID, one.ReferencedSOPSequence = (
-            f"1.1.{number}",
-            repository,
-            [instance],
-        )
-        series.append(one)
-    series[1].HomeCommunityID = "1.6"
-    study, code, kos = Dataset(), Dataset(), Dataset()
-    study.StudyInstanceUID, study.ReferencedSeriesSequence = "1.1", series
-    code.CodeValue, code.CodingSchemeDesignator = title, "DCM"
-    kos.SOPClassUID, kos.SOPInstanceUID = sop_class, "1.99"
-    kos.ConceptNameCodeSequence, kos.CurrentRequestedProcedureEvidenceSequence = [code], [study]
-    kos.file_meta = FileMetaDataset()
-    kos.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    out = BytesIO()
-    dcmwrite(out, kos, enforce_file_format=True)
-    return out.getvalue()
+# --- RAD-75
 
 
-LISTED = (
-    InstanceReference("1.1", "1.1.0", "1.1.0.1", repository_unique_id="1.9.1", home_community_id="urn:oid:1.7"),
-    InstanceReference("1.1", "1.1.1", "1.1.1.1", repository_unique_id="1.9.2", home_community_id="urn:oid:1.6"),
-)
+async def test_rad_75_has_its_action_everywhere(one: SimulatedSource) -> None:
+    """In the header, in the Content-Type, and the community in the request; what comes is as for RAD-69."""
+    reference = one.references()[0]
+    async with AsyncRad69(one.url, transaction="RAD-75", home_community_id=HOME) as rad69:
+        assert (await rad69.get_dataset(reference)).SOPInstanceUID == reference.sop_instance_uid
+    action = "urn:ihe:rad:2011:CrossGatewayRetrieveImagingDocumentSet"
+    assert one.requests[-1].action == action
+    assert f'action="{action}"' in one.requests[-1].content_type
 
 
-def holding(data: bytes) -> Callable[[Asked], Scripted]:
-    """A repository whose every document is *data*."""
-
-    def reply(asked: Asked) -> Scripted:
-        xml = answer([document(uid, inline(data)) for uid in asked.wanted], relates_to=asked.message_id)
-        return Scripted(headers=(SOAP,), body=xml.encode())
-
-    return reply
-
-
-async def test_a_manifest_becomes_references() -> None:
-    """With the repository of each series; the manifest's community, where the series names no other."""
-    with ScriptedSource(holding(manifest())) as source:
-        async with AsyncRad69(source.url) as rad69:
-            assert await rad69.retrieve_manifest(OTHER) == LISTED
+async def test_the_simulated_gateway_wants_a_home_community(
+    one: SimulatedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a strict responding gateway does: RAD-69's request under RAD-75's action is refused."""
+    monkeypatch.setitem(ACTIONS, "RAD-69", ACTIONS["RAD-75"])
+    async with AsyncRad69(one.url) as rad69:
+        with pytest.raises(XDSHomeCommunityError):
+            await rad69.get_dataset(one.references()[0])
 
 
-def test_without_await() -> None:
-    """The same from the blocking client."""
-    with ScriptedSource(holding(manifest())) as source, Rad69(source.url) as rad69:
-        assert rad69.retrieve_manifest(OTHER) == LISTED
-        assert rad69.retrieve_documents(ONE)[0].data == manifest()
+async def test_rad_75_needs_a_home_community() -> None:
+    """Said before anything is sent, with the way out."""
+    async with AsyncRad69("http://127.0.0.1:1/", transaction="RAD-75", repository_unique_id=ONE) as rad69:
+        with pytest.raises(InvalidReferenceError, match="home_community_id="):
+            rad69.retrieve([("1.1", "1.2", "1.3")])
+
+
+def test_transactions_are_two() -> None:
+    """Another one is a mistake."""
+    with pytest.raises(ValueError, match="transaction is one of"):
+        Options(transaction="RAD-68")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("data", "word"),
+    ("code", "cls", "retryable"),
     [
-        pytest.param(b"<html>", "not a DICOM file", id="html"),
-        pytest.param(manifest(sop_class="1.2.840.10008.5.1.4.1.1.88.11"), "not a manifest", id="report"),
-        *(
-            pytest.param(manifest(title=code), "a rejection note", id=code)
-            for code in ("113001", "113037", "113038", "113039")
-        ),
+        ("XDSUnknownCommunity", XDSHomeCommunityError, False),
+        ("XDSMissingHomeCommunityId", XDSHomeCommunityError, False),
+        ("XDSUnavailableCommunity", XDSBusyError, True),
     ],
 )
-async def test_what_is_no_manifest_is_said_so(data: bytes, word: str) -> None:
-    """A login page, a report, and a note that lists what was withdrawn."""
-    with ScriptedSource(holding(data)) as source:
-        async with AsyncRad69(source.url) as rad69:
-            with pytest.raises(InvalidReferenceError, match=word):
-                await rad69.retrieve_manifest(ONE)
-
-
-async def test_a_closed_client_says_so() -> None:
-    """Before anything is sent."""
-    with pytest.raises(RuntimeError, match="not open"):
-        await AsyncRad69("http://localhost:9").retrieve_documents(ONE)
+async def test_a_gateways_errors_are_typed(code: str, cls: type[Exception], retryable: bool) -> None:
+    """Unknown and missing communities are final; one that cannot be reached now is asked again."""
+    assert registry_error_class(code).retryable is retryable
+    body = answer(errors=[error(code)], status=EBRS_STATUS + "Failure", relates_to=None)
+    retry = Retry(attempts=2, wait_initial_s=0)
+    with scripted(body) as source:
+        async with AsyncRad69(source.url, transaction="RAD-75", retry=retry) as rad69:
+            with pytest.raises(cls):
+                await rad69.get_dataset(INSTANCE)
+    assert len(source.requests) == (2 if retryable else 1)

@@ -17,11 +17,12 @@ PACKAGE = Path(asyncrad69.__file__).parent
 
 # From the ground up. A room imports from its own floor or from a lower one.
 FLOORS = [
-    {"_version", "_errors", "_references", "_events", "_report", "_transfer_syntaxes"},
+    {"_version", "_documents", "_errors", "_references", "_events", "_report", "_transfer_syntaxes"},
     {
         "_content_encoding",
         "_dataset",
         "_dicom",
+        "_kos",
         "_multipart",
         "_reference_files",
         "_reply",
@@ -34,7 +35,7 @@ FLOORS = [
     {
         "_connection",
         "_content",
-        "_documents",
+        "_document_retrieval",
         "_download",
         "_endpoint",
         "_exchange",
@@ -56,7 +57,7 @@ DOORS = {
     "anyio": {
         "_connection",
         "_content",
-        "_documents",
+        "_document_retrieval",
         "_endpoint",
         "_exchange",
         "_identity",

@@ -10,7 +10,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from asyncrad69 import InstanceReference, InvalidReferenceError
-from asyncrad69._reference_files import references_from_kos, references_from_table
+from asyncrad69._kos import references_from_kos
+from asyncrad69._reference_files import references_from_table
 
 if TYPE_CHECKING:
     from pathlib import Path

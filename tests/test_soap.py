@@ -94,8 +94,8 @@ def test_a_request_is_valid_by_the_schema(references: list[InstanceReference]) -
 def test_a_request_for_documents_is_valid_by_the_schema() -> None:
     """ITI-43: another action, and the DocumentRequests alone in the body."""
     documents = (
-        DocumentReference("1.9", "1.2.3^77<&>"),
-        DocumentReference("1.9", "2.25.1", home_community_id="urn:oid:1.2.3"),
+        DocumentReference(repository_unique_id="1.9", document_unique_id="1.2.3^77<&>"),
+        DocumentReference(repository_unique_id="1.9", document_unique_id="2.25.1", home_community_id="urn:oid:1.2.3"),
     )
     question = RetrieveDocumentSet(documents)
     tree = parsed(question)

@@ -17,7 +17,7 @@ if not hasattr(_multipart_package, "PushMultipartParser"):
 
 from ._blocking import Rad69, Retrieval, expand_blocking
 from ._client import AsyncRad69
-from ._documents import RetrievedDocument
+from ._documents import DocumentReference, RetrievedDocument
 from ._errors import (
     AuthenticationError,
     ConnectionFailed,
@@ -33,11 +33,13 @@ from ._errors import (
     LimitExceeded,
     MultipartError,
     NonInstanceReferenceError,
+    NotAManifestError,
     NotARad69Response,
     ProtocolError,
     QidoError,
     Rad69Error,
     RegistryError,
+    RejectionNoteError,
     RequestTooLarge,
     ServerBusy,
     ServerError,
@@ -72,11 +74,12 @@ from ._events import (
     SeriesFinished,
 )
 from ._instance import Instance
+from ._kos import KeyObjectSelection, read_kos, references_from_kos
 from ._options import Limits, Options, Retry, Timeout
 from ._probe import Layer, Probe, probe
 from ._qido import expand
-from ._reference_files import references_from_kos, references_from_table
-from ._references import DocumentReference, InstanceReference, references_from
+from ._reference_files import references_from_table
+from ._references import InstanceReference, references_from
 from ._report import Report, Row
 from ._retrieval import AsyncRetrieval
 from ._transfer_syntaxes import AS_STORED, LOSSLESS, UNCOMPRESSED
@@ -107,11 +110,13 @@ __all__ = [
     "InstanceVerified",
     "InvalidInstanceError",
     "InvalidReferenceError",
+    "KeyObjectSelection",
     "Layer",
     "LimitExceeded",
     "Limits",
     "MultipartError",
     "NonInstanceReferenceError",
+    "NotAManifestError",
     "NotARad69Response",
     "Options",
     "Probe",
@@ -120,6 +125,7 @@ __all__ = [
     "Rad69",
     "Rad69Error",
     "RegistryError",
+    "RejectionNoteError",
     "Report",
     "RequestFinished",
     "RequestStarted",
@@ -155,6 +161,7 @@ __all__ = [
     "expand",
     "expand_blocking",
     "probe",
+    "read_kos",
     "references_from",
     "references_from_kos",
     "references_from_table",

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from ._connection import Auth, ConnectionOptions, HTTPClient, Login, SecurityHeaderGiven
     from ._dicom import Dataset
-    from ._documents import RetrievedDocument
+    from ._documents import DocumentReference, RetrievedDocument
     from ._download import Durability, Existing
     from ._instance import Instance
     from ._options import RetrieveOptions, Timeout
-    from ._references import DocumentReference, InstanceReference, References
+    from ._references import InstanceReference, References
     from ._report import Report
     from ._retrieval import AsyncRetrieval
     from ._tls import Certificate, Verify
@@ -157,10 +157,10 @@ class Rad69:
         return self.thread().call(lambda: self._client.retrieve_documents(documents, **options))
 
     def retrieve_manifest(
-        self, document: DocumentReference, **options: Unpack[RetrieveOptions]
+        self, document: DocumentReference, *, rejected: bool = False, **options: Unpack[RetrieveOptions]
     ) -> tuple[InstanceReference, ...]:
         """As `AsyncRad69.retrieve_manifest`."""
-        return self.thread().call(lambda: self._client.retrieve_manifest(document, **options))
+        return self.thread().call(lambda: self._client.retrieve_manifest(document, rejected=rejected, **options))
 
     @property
     def is_open(self) -> bool:

@@ -12,14 +12,15 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from ._connection import Auth, Connection, HTTPClient, Login, SecurityHeaderGiven
 from ._content import MemoryBudget
-from ._documents import RetrievedDocument, retrieve_documents
+from ._document_retrieval import retrieve_documents
+from ._documents import DocumentReference, RetrievedDocument, document_references
 from ._download import Download
 from ._endpoint import Endpoint
 from ._errors import IncompleteRetrieveError, InvalidInstanceError
+from ._kos import references_from_document
 from ._options import KIB, MIB, Options, RetrieveOptions
 from ._plan import addressed
-from ._reference_files import references_from_kos
-from ._references import DocumentReference, References, references_from, valid_uid
+from ._references import References, references_from, valid_uid
 from ._retrieval import AsyncRetrieval
 
 if TYPE_CHECKING:
@@ -294,34 +295,35 @@ class AsyncRad69:
 
         Source: ITI TF-2 3.43.
         """
+        asked = document_references(documents)
         self.tasks()  # raises where the client is not open
-        asked = (documents,) if isinstance(documents, DocumentReference) else documents
         return await retrieve_documents(self, asked, self._options.override(options))
 
     async def retrieve_manifest(
-        self, document: DocumentReference, **options: Unpack[RetrieveOptions]
+        self, document: DocumentReference, *, rejected: bool = False, **options: Unpack[RetrieveOptions]
     ) -> tuple[InstanceReference, ...]:
         """
-        The references in a KOS manifest that a document repository holds, ready for `datasets`:
+        The instances that a manifest in a repository lists: ITI-43, then `references_from_kos`.
 
-            references = await rad69.retrieve_manifest(DocumentReference("1.2.3", "1.2.3.4.5"))
-            async for dataset in rad69.datasets(references):
-                ...
+            references = await rad69.retrieve_manifest(document)
+            report = await rad69.download(references, "images")
+
+        Instances without a home community id have the document's.
 
         Args:
-            document: The manifest. Its home community is its instances' too, where the manifest names none.
+            document: The manifest.
+            rejected: Whether to take what a rejection note lists.
             **options: As for `retrieve_documents`.
 
         Raises:
-            InvalidReferenceError: The document is no manifest, or a rejection note; see `references_from_kos`.
+            NotAManifestError: The document is something else.
+            RejectionNoteError: It is a rejection note, and *rejected* is false.
             Rad69Error: It did not come, and why.
 
         Source: RAD TF-2 4.68, 4.69.
         """
         (manifest,) = await self.retrieve_documents(document, **options)
-        references = await to_thread.run_sync(references_from_kos, manifest.data)
-        home = document.home_community_id
-        return tuple(each if each.home_community_id else replace(each, home_community_id=home) for each in references)
+        return references_from_document(manifest, rejected=rejected)
 
     # --- for retrieves
 

@@ -1,36 +1,57 @@
-"""Documents of an XDS repository (ITI-43): the KOS manifests that say which instances there are, above all."""
+"""What ITI-43 asks for and brings: documents of a repository, e.g. the manifest of a study."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from anyio import sleep
-
-from ._content import Assembly, Share
-from ._errors import Rad69Error, TruncatedResponse, XDSMissingDocumentError
-from ._exchange import Answer, Document, exchange, other_packaging
-from ._ledger import Patience
-from ._soap_request import RetrieveDocumentSet, new_message_id
+from ._errors import InvalidReferenceError
+from ._references import valid_addressing, valid_uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._content import MemoryBudget
-    from ._endpoint import Endpoint
-    from ._options import Options
-    from ._references import DocumentReference
+# ITI TF-3 4.2.3.2.26: an OID, or a CDA's root and extension with ^ between them.
+_DOCUMENT_UNIQUE_ID = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:\^[!-~]{1,16})?", re.ASCII)
+_MAX_LENGTH = 128
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentReference:
+    """
+    One document of an XDS repository.
+
+    Args:
+        repository_unique_id: The repository, a bare OID.
+        document_unique_id: XDSDocumentEntry.uniqueId; of a manifest, its SOP Instance UID.
+        home_community_id: Its community, ``urn:oid:`` and an OID; needed through a gateway.
+
+    Raises:
+        InvalidReferenceError: One of them is malformed.
+    """
+
+    repository_unique_id: str
+    document_unique_id: str
+    home_community_id: str | None = None
+
+    def __post_init__(self) -> None:
+        valid_uid(self.repository_unique_id, "repository_unique_id")
+        valid_addressing(self.repository_unique_id, self.home_community_id)
+        text = self.document_unique_id
+        if not isinstance(text, str) or len(text) > _MAX_LENGTH or not _DOCUMENT_UNIQUE_ID.fullmatch(text):
+            raise InvalidReferenceError("document_unique_id: is an OID, e.g. 1.2.3, or an OID, ^ and an extension")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievedDocument:
     """
-    One document as the repository sent it.
+    One document as it came.
 
     Attributes:
-        reference: The reference it answers.
-        mime_type: What the repository says it is, in lower case; ``application/dicom`` for a manifest.
-        data: Its bytes, exactly as sent.
+        reference: What was asked for.
+        mime_type: ``application/dicom`` for a manifest; in lower case, may be empty.
+        data: The document's bytes, exactly as sent.
     """
 
     reference: DocumentReference
@@ -38,99 +59,17 @@ class RetrievedDocument:
     data: bytes = field(repr=False)
 
 
-class Owner(Protocol):
-    """What a retrieve of documents needs of its client."""
-
-    def endpoint(self, repository_unique_id: str | None) -> Endpoint: ...
-
-    def memory(self) -> MemoryBudget: ...
-
-
-async def retrieve_documents(
-    owner: Owner, documents: Iterable[DocumentReference], options: Options
-) -> tuple[RetrievedDocument, ...]:
+def document_references(given: DocumentReference | Iterable[DocumentReference]) -> tuple[DocumentReference, ...]:
     """
-    Retrieve *documents*, in their order; described at `AsyncRad69.retrieve_documents`.
+    *given* as a tuple, each document once.
 
-    One request per repository and community, one after the other: documents are few and small beside images.
+    Raises:
+        TypeError: Something else is among them.
+        InvalidReferenceError: None was given.
     """
-    wanted = tuple(dict.fromkeys(documents))
-    places: dict[tuple[str, str | None], list[DocumentReference]] = {}
-    for each in wanted:
-        places.setdefault((each.repository_unique_id, each.home_community_id), []).append(each)
-    came: dict[DocumentReference, RetrievedDocument] = {}
-    for (repository, _), asked in places.items():
-        batch = _Batch(tuple(asked), options, owner.memory())
-        came |= await batch.retrieve(owner.endpoint(repository))
-    return tuple(came[each] for each in wanted)
-
-
-class _Batch:
-    """The documents of one repository: asked for until all are there, as long as the options' retry rules allow."""
-
-    def __init__(self, asked: tuple[DocumentReference, ...], options: Options, memory: MemoryBudget) -> None:
-        self._asked = {each.document_unique_id: each for each in asked}
-        self._options = options
-        self._memory = memory
-        self._packaging = options.packaging
-        self._came: dict[DocumentReference, RetrievedDocument] = {}
-
-    async def retrieve(self, endpoint: Endpoint) -> dict[DocumentReference, RetrievedDocument]:
-        patience, barren = Patience(self._options.retry, in_flight=1), 0
-        while pending := self._pending():
-            error = await self._ask(endpoint, pending)
-            left = self._pending()
-            if error is None or not left:
-                continue
-            progress = len(left) < len(pending)
-            if other := other_packaging(error, self._packaging):
-                if self._packaging != self._options.packaging:
-                    raise error
-                self._packaging = other
-                continue
-            barren = 0 if progress else barren + 1
-            if self._options.retry.attempts == 1 or not error.retryable or barren == self._options.retry.attempts:
-                raise error
-            patience.note(error, progress=progress, size=len(left))
-            await sleep(patience.wait_s(error, progress=progress))
-        return self._came
-
-    def _pending(self) -> tuple[DocumentReference, ...]:
-        return tuple(each for each in self._asked.values() if each not in self._came)
-
-    async def _ask(self, endpoint: Endpoint, pending: tuple[DocumentReference, ...]) -> Rad69Error | None:
-        """One exchange; why something did not come, where something did not."""
-        answer, assembly = Answer(), Assembly(Share(self._memory), None)
-        try:
-            await exchange(
-                endpoint,
-                RetrieveDocumentSet(pending),
-                self._options,
-                message_id=new_message_id(),
-                packaging=self._packaging,
-                deliver=self._deliver,
-                answer=answer,
-                assembly=assembly,
-            )
-        except Rad69Error as exc:
-            return exc
-        finally:
-            assembly.close()
-        return self._why_not(answer)
-
-    async def _deliver(self, document: Document) -> None:
-        reference = self._asked.get(document.document_unique_id or "")
-        if reference is not None and document.flaw is None:
-            self._came.setdefault(reference, RetrievedDocument(reference, document.media_type, document.content.data))
-
-    def _why_not(self, answer: Answer) -> Rad69Error | None:
-        left = {each.document_unique_id for each in self._pending()}
-        if not left:
-            return None
-        errors = [each for each in (answer.manifest.errors if answer.manifest else ()) if each.severity != "Warning"]
-        named = [each for each in errors if each.location in left]
-        if named or errors:
-            return (named or errors)[0]
-        if left & {each.document_unique_id for each in answer.absent}:
-            return TruncatedResponse("a document was promised, and no part brought it")
-        return XDSMissingDocumentError("the repository left a document out of its answer, without an error")
+    documents = (given,) if isinstance(given, DocumentReference) else tuple(dict.fromkeys(given))
+    if not all(isinstance(each, DocumentReference) for each in documents):
+        raise TypeError("documents are DocumentReference(repository_unique_id=..., document_unique_id=...)")
+    if not documents:
+        raise InvalidReferenceError("no documents were given")
+    return documents

@@ -459,5 +459,13 @@ class InvalidReferenceError(ValueError):
     """What was given does not name an instance: a malformed UID, contradicting references."""
 
 
+class NotAManifestError(InvalidReferenceError):
+    """An image, a report or an empty selection was given where a KOS manifest is needed."""
+
+
+class RejectionNoteError(InvalidReferenceError):
+    """The manifest is a rejection note: what it lists is withdrawn, and retrieved only on request."""
+
+
 class NonInstanceReferenceError(InvalidReferenceError):
     """A study or a series was given where RAD-69 needs every instance by name."""

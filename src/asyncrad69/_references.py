@@ -88,35 +88,6 @@ class InstanceReference:
         valid_addressing(self.repository_unique_id, self.home_community_id)
 
 
-# ITI TF-3 4.2.3.2.26: an OID, or an OID, a caret and an extension; 128 characters at most.
-_DOCUMENT_UID = re.compile(r"[!-~]{1,128}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentReference:
-    """
-    One document of an XDS repository, such as the KOS manifest of a study.
-
-    Args:
-        repository_unique_id: The repository that holds it, a bare OID.
-        document_unique_id: Its uniqueId in the registry: an OID, or an OID, a caret and an extension.
-        home_community_id: Its community, ``urn:oid:`` and an OID; needed through a cross-community gateway.
-
-    Raises:
-        InvalidReferenceError: One of them is malformed.
-    """
-
-    repository_unique_id: str
-    document_unique_id: str
-    home_community_id: str | None = None
-
-    def __post_init__(self) -> None:
-        valid_uid(self.repository_unique_id, "repository_unique_id")
-        valid_addressing(None, self.home_community_id)
-        if not _DOCUMENT_UID.fullmatch(self.document_unique_id):
-            raise InvalidReferenceError("document_unique_id: is 1 to 128 characters, none of them blank")
-
-
 def valid_addressing(repository_unique_id: str | None, home_community_id: str | None) -> None:
     """
     Check the XDS address of a document.

@@ -18,7 +18,8 @@ from ._soap import SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._references import DocumentReference, InstanceReference
+    from ._documents import DocumentReference
+    from ._references import InstanceReference
 
 Transaction: TypeAlias = Literal["RAD-69", "RAD-75"]
 

@@ -17,6 +17,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "bench": "Find the settings that suit a source, politely.",
     "demo": "Retrieve a demo archive from a simulated source on this machine.",
     "get": "Retrieve instances from a source and write them to files.",
+    "manifest": "Show what a manifest in a repository lists.",
     "probe": "Say layer by layer whether a source can be reached, and what to do.",
     "profile": "Show the profiles that --profile takes.",
     "serve": "Run a simulated source, until Ctrl-C.",

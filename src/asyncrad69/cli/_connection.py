@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from asyncrad69._references import valid_uid
 from asyncrad69._tls import SYSTEM, tls_context
 
 from ._secrets import kept, secret
@@ -32,6 +33,7 @@ _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]+")
 class ConnectionSettings:
     """The options below, as they were given."""
 
+    endpoint: tuple[tuple[str, str], ...]
     header: tuple[str, ...]
     user: str | None
     password_stdin: bool
@@ -46,8 +48,9 @@ class ConnectionSettings:
     allow_plaintext: bool
 
     def keywords(self) -> dict[str, Any]:
-        """All of it, as the client's keywords."""
+        """All of this, as `AsyncRad69` takes it."""
         return {
+            "endpoints": dict(self.endpoint),
             "auth": self.auth(),
             "security_header": self.given_security_header(),
             "headers": self.headers(),
@@ -171,9 +174,30 @@ def _reason(exc: OSError | UnicodeDecodeError) -> str:
     return getattr(exc, "strerror", None) or getattr(exc, "reason", None) or type(exc).__name__
 
 
+def _endpoints(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(_endpoint(text) for text in given)
+
+
+def _endpoint(text: str) -> tuple[str, str]:
+    repository, equals, url = text.partition("=")
+    if not equals or not url:
+        raise click.BadParameter("an endpoint is REPOSITORY=URL, with the repository's unique id")
+    try:
+        return valid_uid(repository, "REPOSITORY"), url
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
+
+
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 CONNECTION_OPTIONS: Final = (
+    click.option(
+        "--endpoint",
+        multiple=True,
+        metavar="REPOSITORY=URL",
+        callback=_endpoints,
+        help="Where that repository is reached, if not at URL; repeat it for more. Credentials go there too.",
+    ),
     click.option(
         "--header",
         multiple=True,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -26,7 +28,8 @@ from asyncrad69 import (
 
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._gathered import Function, gathered
-from ._output import OUTPUT_OPTIONS, Output, usage_errors
+from ._manifest import document_named, fetched, listed
+from ._output import OUTPUT_OPTIONS, Output, in_options, usage_errors
 from ._page_file import PAGE_OPTIONS, PageSettings
 from ._retrieve import failed, retrieve
 from ._studies import STUDY_OPTIONS, Studies
@@ -47,17 +50,18 @@ class Asked:
     kos: tuple[Path, ...]
     table: tuple[Path, ...]
     reference: tuple[InstanceReference, ...]
+    rejected: bool
 
-    def references(self, of_studies: tuple[InstanceReference, ...] = ()) -> tuple[InstanceReference, ...]:
-        """All of them, in the order of the options below, and then *of_studies*."""
+    def references(self, others: Iterable[InstanceReference] = ()) -> tuple[InstanceReference, ...]:
+        """All of them, in the order of the options below, and *others*."""
         listed = [
-            *_read(references_from_kos, self.kos, "--kos"),
+            *_read(partial(references_from_kos, rejected=self.rejected), self.kos, "--kos"),
             *_read(references_from_table, self.table, "--table"),
             *self.reference,
-            *of_studies,
+            *others,
         ]
         if not listed:
-            raise click.UsageError("nothing to retrieve: pass --kos, --table or --reference")
+            raise click.UsageError("nothing to retrieve: pass --kos, --table, --reference or --manifest")
         with usage_errors():
             return references_from(listed)
 
@@ -69,7 +73,7 @@ def _read(
         try:
             yield from reader(path)
         except InvalidReferenceError as exc:
-            raise click.BadParameter(f"{path}: {exc}", param_hint=option) from exc
+            raise click.BadParameter(in_options(f"{path}: {exc}"), param_hint=option) from exc
         except OSError as exc:
             raise click.BadParameter(f"{path}: {exc.strerror}", param_hint=option) from exc
 
@@ -100,6 +104,7 @@ ASKED_OPTIONS: Final = (
         multiple=True,
         help="One instance, by its UIDs.",
     ),
+    click.option("--rejected", is_flag=True, help="Take what rejection notes among the manifests list, too."),
 )
 
 
@@ -251,6 +256,14 @@ RETRIEVE_OPTIONS: Final = (
     show_default=True,
     help="What to do about files that are there: not ask for them, check them, replace them, or refuse to begin.",
 )
+@click.option(
+    "--manifest",
+    "manifests",
+    metavar="REPOSITORY/DOCUMENT",
+    multiple=True,
+    help="The instances that a manifest in a repository lists.",
+)
+@click.option("--manifest-url", metavar="URL", help="The repository's ITI-43 endpoint, if it is not the source's URL.")
 @gathered("asked", Asked, *ASKED_OPTIONS)
 @gathered("studies", Studies, *STUDY_OPTIONS)
 @gathered("settings", RetrieveSettings, *RETRIEVE_OPTIONS)
@@ -264,6 +277,8 @@ def get(
     url: str,
     target: str,
     existing: str,
+    manifests: tuple[str, ...],
+    manifest_url: str | None,
     asked: Asked,
     studies: Studies,
     settings: RetrieveSettings,
@@ -274,24 +289,20 @@ def get(
     """
     Retrieve instances from a source and write them to files.
 
-    URL is the source's RAD-69 endpoint. Give at least one of --kos, --table, --reference and --study. A file
-    appears under its name only once it is whole. Run the same command again after an interruption: what is there is
-    not asked for.
+    URL is the source's RAD-69 endpoint. Give at least one of --kos, --table, --reference, --manifest and --study. A
+    file appears under its name only once it is whole. Run the same command again after an interruption: what is
+    there is not asked for.
     """
-    client = _client(url, settings, connection)
+    documents = [document_named(text, settings.home_community) for text in manifests]
+    with usage_errors():
+        keywords = connection.keywords() | settings.options()
+        client, repository = AsyncRad69(url, **keywords), AsyncRad69(manifest_url or url, **keywords)
     try:
         of_studies = studies.references(connection)
     except Rad69Error as exc:
         ctx.exit(failed(exc, target, output))
-    ctx.exit(
-        retrieve(client, asked.references(of_studies), target, output, page=page.maybe_page(url), existing=existing)
+    in_manifests = (
+        listed(each, rejected=asked.rejected) for each in (fetched(repository, documents, output) if documents else ())
     )
-
-
-def _client(url: str, settings: RetrieveSettings, connection: ConnectionSettings) -> AsyncRad69:
-    with usage_errors():
-        return AsyncRad69(
-            url,
-            **connection.keywords(),
-            **settings.options(),
-        )
+    references = asked.references(chain(*in_manifests, of_studies))
+    ctx.exit(retrieve(client, references, target, output, page=page.maybe_page(url), existing=existing))

@@ -152,6 +152,7 @@ _OPTIONS: Final = (
     ("identity='instance' or 'content-id'", "--identity instance or --identity content-id"),
     ("verify='/path/to/ca.pem'", "--ca-file /path/to/ca.pem"),
     ("auth=(user, password)", "--user"),
+    ("rejected=True", "--rejected"),
     ("allow_plaintext=True", "--allow-plaintext"),
     ("existing='overwrite'", "--existing overwrite"),
     ("packaging='simple'", "--packaging simple"),

@@ -8,7 +8,8 @@ Needs ``pip install "asyncrad69[server]"``.
 """
 
 from ._faults import Fault, FaultPlanError
+from ._kos import kos_bytes, write_kos
 from ._requests_log import ReceivedRequest
 from ._source import SimulatedSource
 
-__all__ = ["Fault", "FaultPlanError", "ReceivedRequest", "SimulatedSource"]
+__all__ = ["Fault", "FaultPlanError", "ReceivedRequest", "SimulatedSource", "kos_bytes", "write_kos"]

@@ -13,7 +13,8 @@ from ._access import check_security, maybe_challenge
 from ._answer import Answer
 from ._fault_plan import Drawn, FaultPlan, altered
 from ._http import Reply, answer_reply, fault_reply, instead, send_reply, text_reply
-from ._outcome import Outcome, Problem, outcome_of
+from ._names import DOCUMENTS_ACTION
+from ._outcome import Outcome, Problem, documents_outcome, outcome_of
 from ._request import (
     Message,
     Refusal,
@@ -21,6 +22,7 @@ from ._request import (
     RetrieveRequest,
     UnsupportedMediaTypeError,
     check_addressing,
+    documents_request,
     maybe_packaging,
     read_message,
     retrieve_request,
@@ -28,7 +30,9 @@ from ._request import (
 from ._requests_log import ReceivedRequest, Status
 
 if TYPE_CHECKING:
-    from ._archive import Archive
+    from asyncrad69._documents import DocumentReference
+
+    from ._archive import Archive, StoredInstance
     from ._settings import Settings
 
 #: Where the endpoint is.
@@ -50,6 +54,7 @@ class _Progress:
     headers: Mapping[str, str]
     message: Message | None = None
     request: RetrieveRequest | None = None
+    documents: tuple[DocumentReference, ...] = ()
     drawn: Drawn = field(default_factory=Drawn)
 
     @property
@@ -62,7 +67,8 @@ class _Progress:
 
     def received(self, http_status: int, status: Status) -> ReceivedRequest:
         references = self.request.references if self.request else ()
-        repositories = (reference.repository_unique_id or "" for reference in references)
+        repositories = [reference.repository_unique_id or "" for reference in references]
+        repositories += [document.repository_unique_id for document in self.documents]
         return ReceivedRequest(
             status=status,
             http_status=http_status,
@@ -72,6 +78,7 @@ class _Progress:
             action=self.message.action if self.message else None,
             message_id=self.message_id,
             sop_instance_uids=tuple(reference.sop_instance_uid for reference in references),
+            document_unique_ids=tuple(each.document_unique_id for each in self.documents),
             repository_unique_ids=tuple(dict.fromkeys(repositories)),
             transfer_syntaxes=self.request.transfer_syntaxes if self.request else (),
             faults=self.drawn.kinds,
@@ -88,12 +95,14 @@ class App:
         settings: How it behaves.
 
     Attributes:
+        documents: What ITI-43 may ask for, by document unique id.
         requests: What was asked, in the order the answers began.
         max_in_flight: The most answers that were under way at once.
     """
 
     archive: Archive
     settings: Settings
+    documents: dict[str, StoredInstance] = field(default_factory=dict)
     requests: list[ReceivedRequest] = field(default_factory=list)
     max_in_flight: int = 0
     _in_flight: int = 0
@@ -170,6 +179,8 @@ class App:
         check_addressing(message, seen=self._message_ids)
         check_security(message, self.settings.security_header)
         self._message_ids.add(message.message_id or "")
+        if message.action == DOCUMENTS_ACTION:
+            return self._documents_outcome(progress, documents_request(message))
         try:
             request = progress.request = retrieve_request(message)
         except Rejection as rejection:
@@ -177,6 +188,12 @@ class App:
         progress.drawn = self._plan.drawn([each.sop_instance_uid for each in request.references])
         outcome = outcome_of(request, self.archive, repository_unique_id=self.settings.repository_unique_id)
         return altered(outcome, progress.drawn, self.archive)
+
+    def _documents_outcome(self, progress: _Progress, asked: tuple[DocumentReference, ...]) -> Outcome:
+        progress.documents = asked
+        progress.drawn = self._plan.drawn([each.document_unique_id for each in asked])
+        own = self.settings.repository_unique_id
+        return altered(documents_outcome(asked, self.documents, repository_unique_id=own), progress.drawn, self.archive)
 
 
 # --- HTTP ----------------------------------------------------------------------------------------------

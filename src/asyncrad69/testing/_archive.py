@@ -86,6 +86,12 @@ class Archive:
     def __iter__(self) -> Iterator[StoredInstance]:
         return iter(self._instances.values())
 
+    def datasets(self) -> Iterator[Dataset]:
+        """The headers of all instances."""
+        for stored in self:
+            with _opened(stored.content) as file, warnings.catch_warnings(action="ignore"):
+                yield dcmread(file, stop_before_pixels=True)
+
     def maybe_instance(self, sop_instance_uid: str) -> StoredInstance | None:
         """The instance, if it is held."""
         return self._instances.get(sop_instance_uid)
@@ -93,11 +99,11 @@ class Archive:
 
 def _stored(holding: Holding, repository_unique_id: str) -> Iterator[StoredInstance]:
     if isinstance(holding, Dataset):
-        yield _indexed(_encoded(holding), repository_unique_id)
+        yield indexed(_encoded(holding), repository_unique_id)
     elif (path := Path(holding)).is_dir():
         yield from _found_below(path, repository_unique_id)
     else:
-        yield _indexed(path, repository_unique_id)
+        yield indexed(path, repository_unique_id)
 
 
 def _encoded(dataset: Dataset) -> bytes:
@@ -110,12 +116,12 @@ def _found_below(folder: Path, repository_unique_id: str) -> Iterator[StoredInst
     # A folder has no order of its own, and which of two equal UIDs is first depends on it.
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
-            yield _indexed(path, repository_unique_id)
+            yield indexed(path, repository_unique_id)
         except (InvalidDicomError, InvalidReferenceError):
             continue  # not an image: a README, a DICOMDIR
 
 
-def _indexed(content: Path | bytes, repository_unique_id: str) -> StoredInstance:
+def indexed(content: Path | bytes, repository_unique_id: str) -> StoredInstance:
     with _opened(content) as file:
         transfer_syntax, *uids = _header(file)
         size = file.seek(0, os.SEEK_END)

@@ -13,6 +13,8 @@ WSSE: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurit
 XOP: Final = "http://www.w3.org/2004/08/xop/include"
 
 REQUEST_ACTION: Final = "urn:ihe:rad:2009:RetrieveImagingDocumentSet"
+CROSS_GATEWAY_ACTION: Final = "urn:ihe:rad:2011:CrossGatewayRetrieveImagingDocumentSet"
+DOCUMENTS_ACTION: Final = "urn:ihe:iti:2007:RetrieveDocumentSet"
 # Not a RAD urn: RAD-69 answers with the message of ITI-43.
 RESPONSE_ACTION: Final = "urn:ihe:iti:2007:RetrieveDocumentSetResponse"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from asyncrad69._documents import DocumentReference
     from asyncrad69._references import InstanceReference
 
     from ._archive import Archive, StoredInstance
@@ -61,6 +64,32 @@ def outcome_of(request: RetrieveRequest, archive: Archive, *, repository_unique_
     return Outcome(
         tuple(each for each in found if isinstance(each, Document)),
         tuple(each for each in found if isinstance(each, Problem)),
+    )
+
+
+def documents_outcome(
+    asked: tuple[DocumentReference, ...],
+    held: Mapping[str, StoredInstance],
+    *,
+    repository_unique_id: str,
+) -> Outcome:
+    """Decide which documents to send (ITI-43)."""
+    for each in asked:
+        if each.repository_unique_id != repository_unique_id:
+            context = f"repository {each.repository_unique_id} is not {repository_unique_id}"
+            return Outcome((), (Problem(code="XDSUnknownRepositoryId", context=context, location=None),))
+    found = [(each, held.get(each.document_unique_id)) for each in asked]
+    return Outcome(
+        tuple(
+            Document(replace(stored.reference, home_community_id=each.home_community_id), stored)
+            for each, stored in found
+            if stored is not None
+        ),
+        tuple(
+            Problem(code="XDSDocumentUniqueIdError", context="document not found", location=each.document_unique_id)
+            for each, stored in found
+            if stored is None
+        ),
     )
 
 

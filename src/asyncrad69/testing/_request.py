@@ -12,10 +12,22 @@ from email.message import Message as MimePart
 from typing import TYPE_CHECKING, Literal, NoReturn
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
+from asyncrad69._documents import DocumentReference
 from asyncrad69._errors import InvalidReferenceError
 from asyncrad69._references import InstanceReference, valid_uid
 
-from ._names import ADDRESSING, REQUEST_ACTION, SOAP, SOAP_MEDIA_TYPE, WSSE, XDS, XDSI, XOP_MEDIA_TYPE
+from ._names import (
+    ADDRESSING,
+    CROSS_GATEWAY_ACTION,
+    DOCUMENTS_ACTION,
+    REQUEST_ACTION,
+    SOAP,
+    SOAP_MEDIA_TYPE,
+    WSSE,
+    XDS,
+    XDSI,
+    XOP_MEDIA_TYPE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -198,7 +210,7 @@ def check_addressing(message: Message, *, seen: Container[str]) -> None:
         missing = "Action" if message.action is None else "MessageID"
         raise Refusal(f"wsa:{missing} is missing", subcodes=("MessageAddressingHeaderRequired",))
     # Compared as it stands, blanks included: URIs are equal if their characters are.
-    if message.action != REQUEST_ACTION:
+    if message.action not in (REQUEST_ACTION, CROSS_GATEWAY_ACTION, DOCUMENTS_ACTION):
         raise Refusal(f"wsa:Action is not {REQUEST_ACTION}", subcodes=("ActionNotSupported",))
     if message.action_parameter not in (None, message.action):
         _invalid_header("ActionMismatch", "the action parameter of the Content-Type is not wsa:Action")
@@ -223,7 +235,7 @@ def retrieve_request(message: Message) -> RetrieveRequest:
         Refusal: The Body does not hold one RetrieveImagingDocumentSetRequest, complete and with valid UIDs.
         Rejection: A UID is blank.
     """
-    request = _only_child(message.body)
+    request = _only_child(message.body, f"{{{XDSI}}}RetrieveImagingDocumentSetRequest")
     try:
         references = tuple(dict.fromkeys(_references(request)))
         syntaxes = request.findall(f"{{{XDSI}}}TransferSyntaxUIDList/{{{XDSI}}}TransferSyntaxUID")
@@ -234,10 +246,34 @@ def retrieve_request(message: Message) -> RetrieveRequest:
         raise Refusal(str(exc)) from exc
     if not transfer_syntaxes:
         raise Refusal("TransferSyntaxUIDList is missing or empty")
+    if message.action == CROSS_GATEWAY_ACTION and not all(each.home_community_id for each in references):
+        raise Rejection("XDSMissingHomeCommunityId", "RAD-75 names the home community of each instance")
     return RetrieveRequest(references, transfer_syntaxes)
 
 
-def _only_child(body: Element | None) -> Element:
+def documents_request(message: Message) -> tuple[DocumentReference, ...]:
+    """
+    Read which documents ITI-43 asks for.
+
+    Raises:
+        Fault: The Body does not hold one RetrieveDocumentSetRequest, complete and valid.
+    """
+    request = _only_child(message.body, f"{{{XDS}}}RetrieveDocumentSetRequest")
+    try:
+        return tuple(dict.fromkeys(map(_document, _required(request, f"{{{XDS}}}DocumentRequest"))))
+    except InvalidReferenceError as exc:
+        raise Refusal(str(exc)) from exc
+
+
+def _document(document: Element) -> DocumentReference:
+    return DocumentReference(
+        repository_unique_id=document.findtext(f"{{{XDS}}}RepositoryUniqueId", ""),
+        document_unique_id=document.findtext(f"{{{XDS}}}DocumentUniqueId", ""),
+        home_community_id=document.findtext(f"{{{XDS}}}HomeCommunityId"),
+    )
+
+
+def _only_child(body: Element | None, tag: str) -> Element:
     """ITI TF-2 appendix V: document/literal, hence one element in the Body and no text beside it."""
     children = [] if body is None else list(body)
     if body is None or len(children) != 1:
@@ -245,8 +281,8 @@ def _only_child(body: Element | None) -> Element:
     request = children[0]
     if (body.text or "").strip() or (request.tail or "").strip():
         raise Refusal("the Body holds text beside its element")
-    if request.tag != f"{{{XDSI}}}RetrieveImagingDocumentSetRequest":
-        raise Refusal("the Body does not hold a RetrieveImagingDocumentSetRequest")
+    if request.tag != tag:
+        raise Refusal(f"the Body does not hold a {_local(tag)}")
     return request
 
 

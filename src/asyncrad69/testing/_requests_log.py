@@ -26,7 +26,8 @@ class ReceivedRequest:
         headers: All HTTP headers, names in lower case. Not in the ``repr``, since they may hold credentials.
         action: wsa:Action as it came; ``None`` if there was none, or no envelope to hold it.
         message_id: wsa:MessageID; ``None`` in the same cases.
-        sop_instance_uids: What was asked for, in order. Like the next two, empty if it ended in a fault.
+        sop_instance_uids: What was asked for, in order. Like the next three, empty if it ended in a fault.
+        document_unique_ids: The same for ITI-43.
         repository_unique_ids: The repositories named, each once.
         transfer_syntaxes: TransferSyntaxUIDList, in order.
         faults: The kinds of the planned faults that fell on it.
@@ -40,6 +41,7 @@ class ReceivedRequest:
     action: str | None = None
     message_id: str | None = None
     sop_instance_uids: tuple[str, ...] = ()
+    document_unique_ids: tuple[str, ...] = ()
     repository_unique_ids: tuple[str, ...] = ()
     transfer_syntaxes: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()

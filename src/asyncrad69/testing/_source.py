@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from pydicom import Dataset
 
+from asyncrad69._documents import DocumentReference
+
 from ._app import PATH, App
-from ._archive import Archive, Holding
+from ._archive import Archive, Holding, indexed
 from ._demo import demo_holdings
 from ._faults import Fault, FaultPlanError
+from ._kos import kos_bytes, write_kos
 from ._settings import READ_SIZE, Settings, SourceOptions
 
 if TYPE_CHECKING:
@@ -129,6 +132,23 @@ class SimulatedSource:
     def references(self) -> tuple[InstanceReference, ...]:
         """All instances, in their order, each with the repository unique id of the source."""
         return tuple(stored.reference for stored in self._archive)
+
+    def publish(self, manifest: Dataset | None = None) -> DocumentReference:
+        """
+        Hold a manifest for ITI-43, at the same URL.
+
+        Args:
+            manifest: Made by `write_kos`; ``None`` for one of all instances here.
+
+        Returns:
+            What to ask for: ``client.retrieve_manifest(source.publish())``.
+        """
+        repository = self._app.settings.repository_unique_id
+        kos = write_kos(self._archive.datasets(), repository_unique_id=repository) if manifest is None else manifest
+        stored = indexed(kos_bytes(kos), repository)
+        uid = stored.reference.sop_instance_uid
+        self._app.documents[uid] = stored
+        return DocumentReference(repository_unique_id=repository, document_unique_id=uid)
 
     def data(self, sop_instance_uid: str) -> bytes:
         """

@@ -1,0 +1,123 @@
+"""ITI-43: documents of a repository, all of them or an error. They are few and small beside images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from anyio import sleep
+
+from ._content import Assembly, Share
+from ._documents import RetrievedDocument
+from ._errors import InstanceNotAvailable, Rad69Error, TruncatedResponse
+from ._exchange import Answer, Document, exchange, other_packaging
+from ._ledger import Patience
+from ._soap_request import RetrieveDocumentSet, new_message_id
+
+if TYPE_CHECKING:
+    from ._content import MemoryBudget
+    from ._documents import DocumentReference
+    from ._endpoint import Endpoint
+    from ._options import Options
+
+
+class Owner(Protocol):
+    """What a retrieve of documents needs of its client."""
+
+    def endpoint(self, repository_unique_id: str | None) -> Endpoint: ...
+
+    def memory(self) -> MemoryBudget: ...
+
+
+async def retrieve_documents(
+    owner: Owner, documents: tuple[DocumentReference, ...], options: Options
+) -> tuple[RetrievedDocument, ...]:
+    """
+    Retrieve *documents*, in their order; described at `AsyncRad69.retrieve_documents`.
+
+    One request per repository and community, one after the other.
+    """
+    places: dict[tuple[str, str | None], list[DocumentReference]] = {}
+    for each in documents:
+        places.setdefault((each.repository_unique_id, each.home_community_id), []).append(each)
+    came: dict[DocumentReference, RetrievedDocument] = {}
+    for (repository, _), asked in places.items():
+        batch = _Batch(tuple(asked), options, owner.memory())
+        came |= await batch.retrieve(owner.endpoint(repository))
+    return tuple(came[each] for each in documents)
+
+
+class _Batch:
+    """The documents of one repository: asked for until all are there, as long as the options' retry rules allow."""
+
+    def __init__(self, asked: tuple[DocumentReference, ...], options: Options, memory: MemoryBudget) -> None:
+        self._asked = {each.document_unique_id: each for each in asked}
+        self._options = options
+        self._memory = memory
+        self._packaging = options.packaging
+        self._came: dict[DocumentReference, RetrievedDocument] = {}
+
+    async def retrieve(self, endpoint: Endpoint) -> dict[DocumentReference, RetrievedDocument]:
+        patience, barren = Patience(self._options.retry, in_flight=1), 0
+        while pending := self._pending():
+            error = await self._ask(endpoint, pending)
+            left = self._pending()
+            if error is None or not left:
+                continue
+            progress = len(left) < len(pending)
+            if other := other_packaging(error, self._packaging):
+                if self._packaging != self._options.packaging:
+                    raise error
+                self._packaging = other
+                continue
+            barren = 0 if progress else barren + 1
+            if self._options.retry.attempts == 1 or not error.retryable or barren == self._options.retry.attempts:
+                raise error
+            patience.note(error, progress=progress, size=len(left))
+            await sleep(patience.wait_s(error, progress=progress))
+        return self._came
+
+    def _pending(self) -> tuple[DocumentReference, ...]:
+        return tuple(each for each in self._asked.values() if each not in self._came)
+
+    async def _ask(self, endpoint: Endpoint, pending: tuple[DocumentReference, ...]) -> Rad69Error | None:
+        """One exchange; why something did not come, where something did not."""
+        answer, assembly = Answer(), Assembly(Share(self._memory), None)
+        try:
+            await exchange(
+                endpoint,
+                RetrieveDocumentSet(pending),
+                self._options,
+                message_id=new_message_id(),
+                packaging=self._packaging,
+                deliver=self._deliver,
+                answer=answer,
+                assembly=assembly,
+            )
+        except Rad69Error as exc:
+            return exc
+        finally:
+            assembly.close()
+        return self._why_not(answer)
+
+    async def _deliver(self, document: Document) -> None:
+        reference = self._asked.get(document.document_unique_id or "")
+        if reference is None and document.document_unique_id and len(self._asked) == 1:
+            # On demand, a document comes under an id of its own (ITI TF-2 3.43.5).
+            (reference,) = self._asked.values()
+        if reference is not None and document.flaw is None and document.content.size_bytes:
+            self._came.setdefault(
+                reference,
+                RetrievedDocument(reference=reference, mime_type=document.media_type, data=document.content.data),
+            )
+
+    def _why_not(self, answer: Answer) -> Rad69Error | None:
+        left = {each.document_unique_id for each in self._pending()}
+        if not left:
+            return None
+        errors = [each for each in (answer.manifest.errors if answer.manifest else ()) if each.severity != "Warning"]
+        named = [each for each in errors if each.location in left]
+        if named or errors:
+            return (named or errors)[0]
+        if left & {each.document_unique_id for each in answer.absent}:
+            return TruncatedResponse("a document was promised, and no part brought it")
+        return InstanceNotAvailable(f"document {min(left)} did not come, and the repository names no reason")
