@@ -36,7 +36,7 @@ from asyncrad69 import (
     RetryScheduled,
 )
 from asyncrad69.cli import main
-from asyncrad69.cli._app import app
+from asyncrad69.cli._app import _COMMANDS, app
 from asyncrad69.cli._failures import ExitCode, without_uids
 from asyncrad69.cli._output import Output, in_options
 from asyncrad69.cli._profiles import profile_of
@@ -158,7 +158,7 @@ ONE = ("--repository", REPOSITORY, "--reference", UNKNOWN)
 def test_help_says_what_the_commands_say_about_themselves() -> None:
     """The table that spares ``--help`` from importing the commands agrees with them."""
     output = rad69("--help").output
-    for name in ("bench", "demo", "get", "manifest", "probe", "profile", "serve"):
+    for name in _COMMANDS:
         assert f"  {name}  " in output
         assert rad69(name, "--help").output.splitlines()[2].strip() in output
 
@@ -860,6 +860,7 @@ def test_serve_usage(tmp_path: Path) -> None:
 # --- documentation
 
 DOCUMENTATION = Path(__file__).parents[1] / "docs" / "cli.md"
+BULK = DOCUMENTATION.with_name("bulk.md")
 NAMED_FILES = ("manifest.dcm", "references.csv", "ca.pem", "client.pem")
 
 
@@ -867,7 +868,8 @@ def documented_commands() -> list[str]:
     """Every ``rad69`` command of the documentation, up to a pipe or a redirection."""
     if not DOCUMENTATION.exists():
         return []
-    return re.findall(r"^(rad69 [^|<>\n]+)", DOCUMENTATION.read_text(), flags=re.MULTILINE)
+    text = DOCUMENTATION.read_text() + BULK.read_text()
+    return re.findall(r"^(rad69 [^|<>\n]+)", text, flags=re.MULTILINE)
 
 
 @pytest.mark.skipif(not DOCUMENTATION.exists(), reason="docs/cli.md is not beside these tests")

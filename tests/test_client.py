@@ -14,6 +14,7 @@ from asyncrad69 import (
     AsyncRad69,
     Event,
     IncompleteRetrieveError,
+    InstanceFailed,
     InstanceReference,
     NotARad69Response,
     Rad69Error,
@@ -352,3 +353,32 @@ async def test_rule_9_a_slow_consumer_trips_no_timeout(source: SimulatedSource) 
             came += 1
             await anyio.sleep(0.6)
     assert came == len(wanted)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("after", [0, 1, 3])
+async def test_stop_asking_finishes_what_is_in_flight(after: int) -> None:
+    """No request goes out any more, what is under way comes whole, and the rest is missing without an error."""
+    lost: list[Event] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, InstanceFailed):
+            lost.append(event)
+
+    with SimulatedSource.demo(slices=1) as source:
+        async with AsyncRad69(source.url, concurrency=1, on_failure="report", on_event=watch) as rad69:
+            async with rad69.retrieve(source.references()) as retrieval:
+                if not after:
+                    retrieval.stop_asking()
+                came = []
+                async for instance in retrieval:
+                    came.append(instance.reference.sop_instance_uid)
+                    if len(came) == after:
+                        retrieval.stop_asking()
+            report = retrieval.report
+        asked = [uid for request in source.requests for uid in request.sop_instance_uids]
+    assert sorted(came) == sorted(asked)
+    assert len(asked) < len(source.references())
+    assert len(report.missing) == len(source.references()) - len(asked)
+    assert not any(row.error for row in report.missing)
+    assert not lost

@@ -31,7 +31,7 @@ FLOORS = [
         "_soap_request",
         "audit",
     },
-    {"_instance", "_ledger", "_options", "_pace", "_plan"},
+    {"_instance", "_ledger", "_options", "_pace", "_plan", "_throttle"},
     {
         "_connection",
         "_content",
@@ -49,7 +49,7 @@ FLOORS = [
         "_transport",
     },
     {"_client", "_blocking", "_probe"},
-    {"dicomtrolley", "testing", "cli", "__init__", "__main__"},
+    {"dicomtrolley", "testing", "cli", "jobs", "__init__", "__main__"},
 ]
 
 # anyio is the ground the upper floors stand on; everything else has one door.
@@ -68,6 +68,7 @@ DOORS = {
         "_probe",
         "testing",
         "cli",
+        "jobs",
     },
     "anyio.from_thread": {"_blocking"},
     "httpx": {"_connection", "_endpoint", "_http_errors", "_tls", "_transport"},

@@ -70,6 +70,8 @@ class Rad69:
         http_client: HTTPClient | None = None,
         memory_budget_bytes: int | None = 512 * MIB,
         read_size: int = 256 * KIB,
+        max_bytes_per_s: float | None = None,
+        max_requests_per_minute: float | None = None,
         **options: Unpack[RetrieveOptions],
     ) -> None:
         self._client = AsyncRad69(
@@ -88,6 +90,8 @@ class Rad69:
             http_client=http_client,
             memory_budget_bytes=memory_budget_bytes,
             read_size=read_size,
+            max_bytes_per_s=max_bytes_per_s,
+            max_requests_per_minute=max_requests_per_minute,
             **options,
         )
         self._thread: _Thread | None = None

@@ -22,6 +22,7 @@ from ._options import KIB, MIB, Options, RetrieveOptions
 from ._plan import addressed
 from ._references import References, references_from, valid_uid
 from ._retrieval import AsyncRetrieval
+from ._throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ._instance import Instance
     from ._references import InstanceReference
     from ._report import Report
+    from ._retrieval import Admit
     from ._tls import Certificate, Verify
 
 # Parsing is quicker on the spot than in a thread, up to what would hold up the event loop for long.
@@ -82,6 +84,9 @@ class AsyncRad69:
             come, however large. ``None`` for no bound but *concurrency*.
         read_size: The most that one read of a socket takes, in bytes, where the transport is our own: on asyncio and
             without *http_client*.
+        max_bytes_per_s: What all retrieves together may receive per second; ``None`` for no limit. No timeout runs
+            while the client waits for it.
+        max_requests_per_minute: How many requests may begin per minute, repetitions included; likewise.
         **options: Defaults for every retrieve; see `Options`.
 
     Raises:
@@ -107,10 +112,13 @@ class AsyncRad69:
         http_client: HTTPClient | None = None,
         memory_budget_bytes: int | None = 512 * MIB,
         read_size: int = 256 * KIB,
+        max_bytes_per_s: float | None = None,
+        max_requests_per_minute: float | None = None,
         **options: Unpack[RetrieveOptions],
     ) -> None:
         self._options = Options(**options)
         self._memory = MemoryBudget(memory_budget_bytes)
+        self._throttle = Throttle(max_bytes_per_s=max_bytes_per_s, max_requests_per_minute=max_requests_per_minute)
         connection = Connection(
             url=url,
             auth=auth,
@@ -260,21 +268,33 @@ class AsyncRad69:
         self.tasks()  # raises where the client is not open
         files = await to_thread.run_sync(partial(Download, target, existing=existing, durability=durability))
 
-        async def keep(instance: Instance) -> None:
-            path = await to_thread.run_sync(files.store, instance)
-            retrieval.written(instance, str(path))
-
         try:
-            there = await to_thread.run_sync(lambda: list(files.there(wanted)))
-            async with AsyncRetrieval(self, wanted, chosen, spool=files.spool, keep=keep) as retrieval:
-                for reference, path, size_bytes in there:
-                    retrieval.there(reference, str(path), size_bytes)
+            async with await self.retrieval_to(files, wanted, chosen) as retrieval:
                 async for _ in retrieval:
                     pass
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(files.close)
         return retrieval.report
+
+    async def retrieval_to(
+        self, files: Download, wanted: tuple[InstanceReference, ...], options: Options, *, admit: Admit | None = None
+    ) -> AsyncRetrieval:
+        """A retrieve of what *files* do not have yet, which writes it there; for `download` and for jobs."""
+
+        async def keep(instance: Instance) -> None:
+            path = await to_thread.run_sync(files.store, instance)
+            retrieval.written(instance, str(path))
+
+        retrieval = AsyncRetrieval(self, wanted, options, spool=files.spool, keep=keep, admit=admit)
+        there = await to_thread.run_sync(lambda: list(files.there(wanted)))
+        for reference, path, size_bytes in there:
+            retrieval.there(reference, str(path), size_bytes)
+        return retrieval
+
+    def options(self, changes: RetrieveOptions) -> Options:
+        """The client's options with *changes*; for jobs."""
+        return self._options.override(changes)
 
     # --- documents
 
@@ -338,6 +358,10 @@ class AsyncRad69:
     def memory(self) -> MemoryBudget:
         """What instances in flight may hold; for `AsyncRetrieval`."""
         return self._memory
+
+    def throttle(self) -> Throttle:
+        """What keeps the client slower than it could be; for `AsyncRetrieval`."""
+        return self._throttle
 
     def endpoint(self, repository_unique_id: str | None) -> Endpoint:
         """Where requests for a repository go; for retrieves."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._documents import DocumentReference
     from ._endpoint import Endpoint
     from ._options import Options
+    from ._throttle import Throttle
 
 
 class Owner(Protocol):
@@ -26,6 +27,8 @@ class Owner(Protocol):
     def endpoint(self, repository_unique_id: str | None) -> Endpoint: ...
 
     def memory(self) -> MemoryBudget: ...
+
+    def throttle(self) -> Throttle: ...
 
 
 async def retrieve_documents(
@@ -41,7 +44,7 @@ async def retrieve_documents(
         places.setdefault((each.repository_unique_id, each.home_community_id), []).append(each)
     came: dict[DocumentReference, RetrievedDocument] = {}
     for (repository, _), asked in places.items():
-        batch = _Batch(tuple(asked), options, owner.memory())
+        batch = _Batch(tuple(asked), options, owner)
         came |= await batch.retrieve(owner.endpoint(repository))
     return tuple(came[each] for each in documents)
 
@@ -49,10 +52,10 @@ async def retrieve_documents(
 class _Batch:
     """The documents of one repository: asked for until all are there, as long as the options' retry rules allow."""
 
-    def __init__(self, asked: tuple[DocumentReference, ...], options: Options, memory: MemoryBudget) -> None:
+    def __init__(self, asked: tuple[DocumentReference, ...], options: Options, owner: Owner) -> None:
         self._asked = {each.document_unique_id: each for each in asked}
         self._options = options
-        self._memory = memory
+        self._owner = owner
         self._packaging = options.packaging
         self._came: dict[DocumentReference, RetrievedDocument] = {}
 
@@ -81,7 +84,7 @@ class _Batch:
 
     async def _ask(self, endpoint: Endpoint, pending: tuple[DocumentReference, ...]) -> Rad69Error | None:
         """One exchange; why something did not come, where something did not."""
-        answer, assembly = Answer(), Assembly(Share(self._memory), None)
+        answer, assembly = Answer(), Assembly(Share(self._owner.memory()), None)
         try:
             await exchange(
                 endpoint,
@@ -92,6 +95,7 @@ class _Batch:
                 deliver=self._deliver,
                 answer=answer,
                 assembly=assembly,
+                throttle=self._owner.throttle(),
             )
         except Rad69Error as exc:
             return exc

@@ -13,11 +13,11 @@ from ._content import FileContent, Spool
 from ._dicom import Facts, examine
 from ._errors import ExistingFileError, StorageError
 from ._files import PathTemplate, make_folder, publish
-from ._journal import Entry, Journal
+from ._journal import Entry, Journal, Records
 from ._options import MIB, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from ._instance import Instance
@@ -43,8 +43,10 @@ class Download:
         target: See `PathTemplate`.
         existing: What to do about files that are there.
         durability: When they are synced.
+        records: Made for the folder, it knows what is there, and is told what comes.
 
     Attributes:
+        root: The folder that everything is written below.
         spool: Where instances go while they come: to the folder of the target, so that a link gives them their name.
 
     Raises:
@@ -52,21 +54,37 @@ class Download:
         StorageError: The folder cannot be written.
     """
 
-    def __init__(self, target: str | os.PathLike[str], *, existing: Existing, durability: Durability) -> None:
+    def __init__(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        existing: Existing,
+        durability: Durability,
+        records: Callable[[Path], Records] = Journal,
+    ) -> None:
         self._template = PathTemplate(target)
         self._existing = one_of("existing", existing, get_args(Existing))
         self._durability = one_of("durability", durability, get_args(Durability))
         self._lock = Lock()
         self._unsynced: list[tuple[Path, Entry]] = []
-        with _storage_errors(self._template.root):
-            self._journal = Journal(self._template.root)
-        self.spool = Spool(threshold=SPOOL_BYTES, folder=self._journal.folder)
+        self.root = self._template.root
+        with _storage_errors(self.root):
+            self._records = records(self.root)
+        self.spool = Spool(threshold=SPOOL_BYTES, folder=self._records.folder)
+
+    def flush(self) -> None:
+        """Sync what has to be, and enter it."""
+        with self._lock, _storage_errors(self._records.folder):
+            self._flush()
 
     def close(self) -> None:
         """Sync what has to be, and write the manifest."""
-        with self._journal, _storage_errors(self._journal.folder):
-            self._flush()
-            self._journal.write_manifest()
+        try:
+            self.flush()
+            with _storage_errors(self._records.folder):
+                self._records.finish()
+        finally:
+            self._records.close()
 
     # --- what is there
 
@@ -87,7 +105,7 @@ class Download:
         """Whether a file is the instance it has the name of, as far as *existing* wants that known."""
         if self._existing == "error":
             raise ExistingFileError(f"{path.name} is there already")
-        entry = self._journal.entries.get(self._relative(path))
+        entry = self._records.maybe_entry(self._relative(path))
         if self._existing == "overwrite" or path.is_symlink():
             return False
         if entry is None:
@@ -100,7 +118,7 @@ class Download:
         facts = _facts(path)
         if facts.flaw is not None or facts.sop_instance_uid != reference.sop_instance_uid:
             return False
-        self._journal.append([self._entry(reference, path, _sha256(path))], sync=False)
+        self._records.append([self._entry(reference, path, _sha256(path))], sync=False)
         return True
 
     # --- what comes
@@ -146,7 +164,7 @@ class Download:
             for folder in {path.parent for path, _ in written if os.name == "posix"}:
                 _sync(folder)
         if written:
-            self._journal.append((entry for _, entry in written), sync=sync)
+            self._records.append((entry for _, entry in written), sync=sync)
 
     def _entry(self, reference: InstanceReference, path: Path, sha256: str) -> Entry:
         return Entry(

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
+from anyio import current_time, sleep_until, to_thread
 
 from ._content_encoding import content_decoder
 from ._errors import HTTPStatusRefused, SoapError, SoapFault
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._instance import Content
     from ._options import Limits, Options, Packaging
     from ._soap_request import Question
+    from ._throttle import Throttle
 
 # An envelope for more instances than this takes longer to write than an event loop should wait (about 10 ms).
 _MANY_INSTANCES = 300
@@ -73,6 +74,7 @@ async def exchange(
     deliver: Deliver,
     answer: Answer,
     assembly: Assembly,
+    throttle: Throttle,
 ) -> None:
     """
     Ask *question* and *deliver* its documents, one after the other, as they come.
@@ -84,7 +86,15 @@ async def exchange(
         Rad69Error: The exchange failed. What was delivered before stays delivered.
     """
     ask = partial(
-        _ask, endpoint, question, options, packaging=packaging, deliver=deliver, answer=answer, assembly=assembly
+        _ask,
+        endpoint,
+        question,
+        options,
+        packaging=packaging,
+        deliver=deliver,
+        answer=answer,
+        assembly=assembly,
+        throttle=throttle,
     )
     message_ids = chain((message_id,), iter(new_message_id, ""))
     await endpoint.identity.show(lambda proof: ask(message_id=next(message_ids), proof=proof))
@@ -101,6 +111,7 @@ async def _ask(
     deliver: Deliver,
     answer: Answer,
     assembly: Assembly,
+    throttle: Throttle,
 ) -> None:
     to = options.to or endpoint.url
     envelope = await _envelope(question, to=to, message_id=message_id, security_header=proof.security_header)
@@ -123,6 +134,10 @@ async def _ask(
             _emit(options, BytesReceived(size_bytes=len(block)))
             for decoded in decoder.feed(block):
                 await reading.read(decoded)
+            # Outside of the waits that the timeouts bound. The source waits as it does for a slow consumer.
+            now = current_time()
+            if (go_on_at := throttle.read_at(len(block), now)) > now:
+                await sleep_until(go_on_at)
             if reply.complete:
                 break  # whatever follows the closing delimiter is no business of ours
         else:

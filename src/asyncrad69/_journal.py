@@ -8,7 +8,7 @@ import os
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,18 +43,37 @@ class Entry:
     sha256: str
 
 
-class Journal:
-    """
-    What was written below *root*. Append-only: a process that dies while it writes spoils its last line at most.
+class Records(Protocol):
+    """What is known of the files below a folder: its journal, or a job."""
 
-    Opening it removes what killed processes left unfinished, unless another one is at work in the same folder.
+    @property
+    def folder(self) -> Path:
+        """Where unfinished files belong."""
+
+    def maybe_entry(self, path: str) -> Entry | None:
+        """What was written to *path*, relative to the folder that instances are written below."""
+
+    def append(self, entries: Iterable[Entry], *, sync: bool) -> None:
+        """Add *entries*; with *sync* return when they are on the disk."""
+
+    def finish(self) -> None:
+        """No more will be written."""
+
+    def close(self) -> None:
+        """Give it up."""
+
+
+class Workplace:
+    """
+    The folder for what is unfinished, beside the instances.
+
+    Opening it removes what killed processes left there, unless another one is at work in the same folder.
 
     Args:
         root: The folder that instances are written below. It is made, where it is missing.
 
     Attributes:
         folder: Where unfinished files belong.
-        entries: By path.
 
     Raises:
         OSError: It cannot be made or read.
@@ -66,16 +85,60 @@ class Journal:
         self._lines: IO[bytes] = (self.folder / _JOURNAL).open("ab+", buffering=0)
         try:
             self._sweep()
-            self.entries = self._read()
         except BaseException:
             self._lines.close()
+            raise
+
+    def close(self) -> None:
+        """Let others sweep."""
+        self._lines.close()
+
+    def _sweep(self) -> None:
+        if fcntl is not None:
+            # Not to be had: somebody else is at work here, or the file system has no locks.
+            with suppress(OSError):
+                fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for unfinished in self.folder.glob("*.part"):
+                    unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                fcntl.flock(self._lines, fcntl.LOCK_SH)
+
+
+class Journal(Workplace):
+    """
+    What was written below *root*. Append-only: a process that dies while it writes spoils its last line at most.
+
+    Args:
+        root: As for `Workplace`.
+
+    Attributes:
+        entries: By path.
+
+    Raises:
+        OSError: It cannot be made or read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        try:
+            self.entries = self._read()
+        except BaseException:
+            self.close()
             raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._lines.close()
+        self.close()
+
+    def maybe_entry(self, path: str) -> Entry | None:
+        """What was written to *path*."""
+        return self.entries.get(path)
+
+    def finish(self) -> None:
+        """Write the manifest."""
+        self.write_manifest()
 
     def append(self, entries: Iterable[Entry], *, sync: bool) -> None:
         """Add *entries*; with *sync* return when they are on the disk."""
@@ -95,16 +158,6 @@ class Journal:
             for path, entry in sorted(self._read().items()):
                 writer.writerow((entry.sop_instance_uid, path, entry.size_bytes, entry.sha256))
         temporary.replace(self.folder / _MANIFEST)
-
-    def _sweep(self) -> None:
-        if fcntl is not None:
-            # Not to be had: somebody else is at work here, or the file system has no locks.
-            with suppress(OSError):
-                fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for unfinished in self.folder.glob("*.part"):
-                    unfinished.unlink(missing_ok=True)
-            with suppress(OSError):
-                fcntl.flock(self._lines, fcntl.LOCK_SH)
 
     def _read(self) -> dict[str, Entry]:
         self._lines.seek(0)

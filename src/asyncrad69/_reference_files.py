@@ -36,20 +36,41 @@ def references_from_table(path: str | PathLike[str]) -> tuple[InstanceReference,
         InvalidReferenceError: A column is not there, or a line is wrong; the message names the line.
         OSError: The file cannot be read.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InvalidReferenceError("not a CSV file: it is not UTF-8 text") from None
-    lines = text.splitlines(keepends=True)
-    rows = csv.reader(lines, delimiter=_delimiter(lines[0] if lines else ""))
-    try:
-        columns = _columns(next(rows, []))
-        references = references_from(_rows(rows, columns))
-    except csv.Error:  # a field beyond csv.field_size_limit(): a quotation mark that is never closed
-        raise InvalidReferenceError(f"line {rows.line_num}: not a CSV file: a field without an end") from None
+    references = references_from(_strictly(read_table(path)))
     if not references:
         raise InvalidReferenceError("the table lists no instances: there is no line below its header")
     return references
+
+
+def _strictly(lines: Iterable[tuple[int, InstanceReference | InvalidReferenceError]]) -> Iterator[InstanceReference]:
+    for number, named in lines:
+        if isinstance(named, InvalidReferenceError):
+            raise InvalidReferenceError(f"line {number}: {named}") from None
+        yield named
+
+
+def read_table(path: str | PathLike[str]) -> Iterator[tuple[int, InstanceReference | InvalidReferenceError]]:
+    """
+    The lines of a CSV file as `references_from_table` reads it, one after the other: the number of each, and the
+    instance it names or what is wrong with it. The file may be larger than memory.
+
+    Raises:
+        InvalidReferenceError: A column is not there, or from here on it is not CSV in UTF-8.
+        OSError: The file cannot be read.
+    """
+    # The csv module does line ends itself.
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        try:
+            header = file.readline()
+            rows = csv.reader(file, delimiter=_delimiter(header))
+            columns = _columns(next(csv.reader([header], delimiter=_delimiter(header)), []))
+            for row in rows:
+                if any(cell.strip() for cell in row):
+                    yield 1 + rows.line_num, _maybe_reference(row, columns)
+        except UnicodeDecodeError:
+            raise InvalidReferenceError("not a CSV file: it is not UTF-8 text") from None
+        except csv.Error:  # a field beyond csv.field_size_limit(): a quotation mark that is never closed
+            raise InvalidReferenceError(f"line {1 + rows.line_num}: not a CSV file: a field without an end") from None
 
 
 def _delimiter(header: str) -> str:
@@ -67,19 +88,16 @@ def _columns(header: list[str]) -> dict[str, int]:
     return columns
 
 
-def _rows(rows: Iterable[list[str]], columns: dict[str, int]) -> Iterator[InstanceReference]:
-    for number, row in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        values = {field: row[index].strip() if index < len(row) else "" for field, index in columns.items()}
-        try:
-            study, series, instance = (valid_uid(values[field], field) for field in _REQUIRED)
-            yield InstanceReference(
-                study,
-                series,
-                instance,
-                repository_unique_id=values.get("repository_unique_id") or None,
-                home_community_id=values.get("home_community_id") or None,
-            )
-        except InvalidReferenceError as exc:
-            raise InvalidReferenceError(f"line {number}: {exc}") from None
+def _maybe_reference(row: list[str], columns: dict[str, int]) -> InstanceReference | InvalidReferenceError:
+    values = {field: row[index].strip() if index < len(row) else "" for field, index in columns.items()}
+    try:
+        study, series, instance = (valid_uid(values[field], field) for field in _REQUIRED)
+        return InstanceReference(
+            study,
+            series,
+            instance,
+            repository_unique_id=values.get("repository_unique_id") or None,
+            home_community_id=values.get("home_community_id") or None,
+        )
+    except InvalidReferenceError as exc:
+        return exc

@@ -27,7 +27,6 @@ from anyio import (
     create_task_group,
     current_time,
     move_on_after,
-    sleep_until,
     to_thread,
 )
 
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from ._options import Limits, Options, Packaging
     from ._references import InstanceReference
     from ._report import Report
+    from ._throttle import Throttle
 
 # An image of this size takes no longer than a smaller one to walk through, but a deflated one may take 10 ms.
 _EXAMINE_IN_THREAD = 2 * MIB
@@ -87,9 +87,14 @@ class Owner(Protocol):
 
     def memory(self) -> MemoryBudget: ...
 
+    def throttle(self) -> Throttle: ...
+
 
 #: What a worker does with an instance before it hands it over: write it to a file.
 Keep: TypeAlias = "Callable[[Instance], Awaitable[None]]"
+
+#: What a worker waits for before each request: a window of time, room on the disk.
+Admit: TypeAlias = "Callable[[], Awaitable[None]]"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,6 +135,7 @@ class _Running:
     def __init__(self, *, allowed: int) -> None:
         self.scope = CancelScope()
         self.finished = Signal()
+        self.stopping = Signal()
         # No buffer: an instance waits in the worker that brought it, which reads no further until it is taken.
         self.send, self.receive = create_memory_object_stream[Instance](0)
         # A ticket for each job, so that workers can wait for one, and learn that none will come.
@@ -144,6 +150,13 @@ class _Running:
         job = job or min(self.jobs, key=attrgetter("opens_at"))
         self.jobs.remove(job)
         return job
+
+    async def pause_until(self, time: float) -> None:
+        """Wait for a moment of the event loop's clock, or for the word that nothing more will be asked."""
+        if time <= current_time():
+            return
+        with CancelScope(deadline=time):
+            await self.stopping.wait()
 
     def close(self) -> None:
         """The workers are done, or were ended: whoever waits for an instance learns it."""
@@ -173,11 +186,13 @@ class AsyncRetrieval:
         *,
         spool: Spool | None = None,
         keep: Keep | None = None,
+        admit: Admit | None = None,
     ) -> None:
         self._owner = owner
         self._options = options
         self._spool = spool or (None if options.spool_bytes is None else Spool(threshold=options.spool_bytes))
         self._keep = keep
+        self._admit = admit
         self._references = references
         self._ledger = Ledger(references, options, on_failed=self._failed)
         self._bounds = _bounds(options.limits)
@@ -240,6 +255,17 @@ class AsyncRetrieval:
         self._running.scope.cancel()
         with move_on_after(_GRACE_S, shield=True):
             await self._running.finished.wait()
+
+    def stop_asking(self) -> None:
+        """
+        Send no further request. The iteration ends when what is in flight has come; the rest counts as missing, without
+        an error and without the event `InstanceFailed`.
+        """
+        if self._running is None:
+            self._closed = True
+            return
+        self._running.stopping.set()
+        self._running.tickets_in.close()
 
     def reject(self, instance: Instance, error: Rad69Error) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
@@ -307,6 +333,8 @@ class AsyncRetrieval:
 
     def _announce(self, running: _Running, count: int) -> None:
         """So many jobs more are to be had; at the end, none will be."""
+        if running.stopping.is_set():
+            return
         self._open_jobs += count
         for _ in range(count):
             running.tickets_in.send_nowait(None)
@@ -337,9 +365,16 @@ class AsyncRetrieval:
             async for _ in tickets:
                 job = running.next_job(current_time())
                 # Again after each wait: meanwhile another answer may have closed the gate for longer.
-                while (opens_at := job.opens_at) > current_time():  # noqa: ASYNC110
-                    await sleep_until(opens_at)
+                while (opens_at := job.opens_at) > current_time():
+                    await running.pause_until(opens_at)
+                    if running.stopping.is_set():
+                        return
                 async with running.turns:
+                    await running.pause_until(self._owner.throttle().request_at(current_time()))
+                    if self._admit is not None:
+                        await self._admit()
+                    if running.stopping.is_set():
+                        return
                     await self._run(running, job.request, job.place)
 
     async def _run(self, running: _Running, request: Request, place: _Place) -> None:
@@ -420,6 +455,7 @@ class AsyncRetrieval:
             deliver=deliver,
             answer=answer,
             assembly=assembly,
+            throttle=self._owner.throttle(),
         )
         try:
             await ask(message_id=message_id, packaging=place.packaging)

@@ -23,7 +23,7 @@ from ._errors import Rad69Error
 from ._options import RetrieveOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from ._dicom import Dataset
     from ._report import Report
@@ -47,8 +47,11 @@ class DownloadError(DICOMTrolleyError):
 class ClientOptions(ConnectionOptions, RetrieveOptions, total=False):
     """The keywords of `Rad69`."""
 
+    endpoints: Mapping[str, str] | None
     memory_budget_bytes: int | None
     read_size: int
+    max_bytes_per_s: float | None
+    max_requests_per_minute: float | None
 
 
 class Downloader(core.Downloader):

@@ -18,9 +18,15 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "demo": "Retrieve a demo archive from a simulated source on this machine.",
     "get": "Retrieve instances from a source and write them to files.",
     "manifest": "Show what a manifest in a repository lists.",
+    "merge": "Make one job of several, such as shards run apart.",
+    "plan": "Plan a job: a bulk retrieve of what tables and manifests list.",
     "probe": "Say layer by layer whether a source can be reached, and what to do.",
     "profile": "Show the profiles that --profile takes.",
+    "report": "Write what became of every instance of a job.",
+    "run": "Retrieve what is pending in a job, and write it to files.",
     "serve": "Run a simulated source, until Ctrl-C.",
+    "status": "Say how far a job is, also while it runs.",
+    "verify": "Read a job's files anew, and compare them with their SHA-256.",
 }
 
 

@@ -151,6 +151,9 @@ class Silent:
     def note(self, event: Event) -> None:
         self._tally.note(event)
 
+    def say(self, text: str) -> None:
+        """A line for people, meanwhile."""
+
 
 class Bar(Silent):
     """One line on a terminal, redrawn in place a few times a second, whatever the number of events."""
@@ -173,6 +176,10 @@ class Bar(Silent):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    def say(self, text: str) -> None:
+        # Above the bar, which a line of anybody else would tear.
+        self._live.console.print(text, markup=False, highlight=False)
 
 
 def bar(tally: Tally, width: int) -> Table:
@@ -231,6 +238,9 @@ class Lines(Silent):
             self._next = self._clock() + self._every_s
             self._write(progress_line(self._tally))
 
+    def say(self, text: str) -> None:
+        self._write(text)
+
 
 def progress_line(tally: Tally) -> str:
     """What the bar says, as a line."""
@@ -267,6 +277,9 @@ class Log(Silent):
         super().note(event)
         if (facts := self._facts(event)) is not None:
             self.record(facts.pop("level", "info"), facts.pop("event"), **facts)
+
+    def say(self, text: str) -> None:
+        self.record("info", text)
 
     def record(self, level: str, event: str, **facts: Any) -> None:
         """Write one record."""
