@@ -193,6 +193,9 @@ BROKEN: dict[str, httpx.Response] = {
     "no series": json_reply([row(REFERENCES[0]) | {"0020000E": {"vr": "UI", "Value": []}}]),
     "a null": json_reply([row(REFERENCES[0]) | {"00080018": {"vr": "UI", "Value": [None]}}]),
     "not a UID": json_reply([row(REFERENCES[0]) | {"00080018": {"vr": "UI", "Value": ["secret"]}}]),
+    "in two series": json_reply(
+        [row(REFERENCES[0]), row(InstanceReference(STUDY, f"{STUDY}.7", REFERENCES[0].sop_instance_uid))]
+    ),
     "another study": json_reply([row(InstanceReference(OTHER, "1.2.9.1", "1.2.9.1.1"))]),
 }
 

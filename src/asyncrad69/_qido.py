@@ -70,7 +70,8 @@ async def expand(
         InvalidReferenceError, ValueError: An argument is malformed; nothing was sent.
         TransportError: The network failed.
         HTTPStatusRefused: Any status but 200 and 204; `AuthenticationError` and `ServerBusy` are kinds of it.
-        QidoError: The answer is not DICOM JSON, or an instance in it lacks its UIDs or is of another study or series.
+        QidoError: The answer is not DICOM JSON, or an instance in it lacks its UIDs, is of another study or series, or
+            is in two series.
         LimitExceeded: A page is larger than 128 MiB.
 
     Source: PS3.18 8.3.4 (limit, offset), 10.6, F.2.
@@ -92,7 +93,8 @@ async def expand(
                 reference = InstanceReference(
                     *uids, repository_unique_id=repository_unique_id, home_community_id=home_community_id
                 )
-                found.setdefault(reference.sop_instance_uid, reference)
+                if found.setdefault(reference.sop_instance_uid, reference) != reference:
+                    raise QidoError("the archive's answer has one instance in two series")
     return tuple(found.values())
 
 

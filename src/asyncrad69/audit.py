@@ -181,18 +181,18 @@ def _outcome(report: Report) -> str:
 def _active_participants(message: ET.Element, participants: Participants) -> None:
     parts = urlsplit(participants.source_url)
     endpoint = parts._replace(query="", fragment="").geturl()
-    source = _participant(message, endpoint, requestor=False, host=parts.hostname)
+    source = _participant(message, endpoint, requester=False, host=parts.hostname)
     _code(source, "RoleIDCode", ("110153", "DCM", "Source Role ID"))
-    process = _participant(message, participants.process_id, requestor=True, host=participants.host)
+    process = _participant(message, participants.process_id, requester=True, host=participants.host)
     _code(process, "RoleIDCode", ("110152", "DCM", "Destination Role ID"))
     if participants.user_id is not None:
-        person = _participant(message, participants.user_id, requestor=True, host=None)
+        person = _participant(message, participants.user_id, requester=True, host=None)
         if participants.user_name is not None:
             person.set("UserName", participants.user_name)
 
 
-def _participant(message: ET.Element, user_id: str, *, requestor: bool, host: str | None) -> ET.Element:
-    element = ET.SubElement(message, "ActiveParticipant", UserID=user_id, UserIsRequestor=str(requestor).lower())
+def _participant(message: ET.Element, user_id: str, *, requester: bool, host: str | None) -> ET.Element:
+    element = ET.SubElement(message, "ActiveParticipant", UserID=user_id, UserIsRequestor=str(requester).lower())
     if host is not None:
         element.set("NetworkAccessPointID", host)
         element.set("NetworkAccessPointTypeCode", "2" if _is_address(host) else "1")
