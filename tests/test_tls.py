@@ -27,8 +27,19 @@ from signxml.exceptions import InvalidSignature
 from signxml.signer import XMLSigner
 from signxml.verifier import XMLVerifier
 
-from asyncrad69 import AsyncRad69, InstanceReference, Rad69, Rad69Error, Retry, TLSError, XDSMissingDocumentError
+from asyncrad69 import (
+    AsyncRad69,
+    InstanceReference,
+    Rad69,
+    Rad69Error,
+    Retry,
+    SoapFault,
+    TLSError,
+    TransportError,
+    XDSMissingDocumentError,
+)
 from asyncrad69._tls import tls_context
+from asyncrad69.testing import SimulatedSource, write_kos
 from replies import answer, error as registry_error
 from source import Asked, Scripted, ScriptedSource
 
@@ -71,10 +82,10 @@ def client() -> trustme.LeafCert:
     return authority().issue_cert("client@asyncrad69.test")
 
 
-def served(*, asks: bool = False) -> ssl.SSLContext:
-    """The server's side, for localhost; one that *asks* wants the client's certificate."""
+def served(host: str = "localhost", *, asks: bool = False) -> ssl.SSLContext:
+    """The server's side; one that *asks* wants the client's certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority().issue_cert("localhost").configure_cert(context)
+    authority().issue_cert(host).configure_cert(context)
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
         authority().configure_trust(context)
@@ -342,6 +353,52 @@ async def test_a_signed_assertion_still_verifies_at_the_source(files: Files, pac
         error = await failure(source.url, security_header=header, **options)
     assert isinstance(error, XDSMissingDocumentError)
     assert purposes == ["TREATMENT"]
+
+
+@pytest.mark.anyio
+async def test_from_a_manifest_to_the_images_of_two_repositories(files: Files, tmp_path: Path) -> None:
+    """ITI-43, the manifest, RAD-69 at two sources: over mutual TLS, with an assertion that all three verify."""
+    judged: list[str] = []
+
+    def judge(envelope: bytes) -> bool:
+        judged.append(verified(envelope, issuer()))
+        return True
+
+    def source(repository: str) -> SimulatedSource:
+        tls = served("127.0.0.1", asks=True)
+        return SimulatedSource.demo(slices=1, repository_unique_id=repository, ssl_context=tls, security_header=judge)
+
+    with source("1.9.1") as documents, source("1.9.2") as near, source("1.9.3") as far:
+        listed = (*near.references()[:4], *far.references()[-4:])
+        manifest = documents.publish(write_kos(listed))
+        endpoints = {"1.9.1": documents.url, "1.9.2": near.url, "1.9.3": far.url}
+        options: dict[str, Any] = {"verify": files.ca, "cert": files.both, "security_header": signed_header(issuer())}
+        async with AsyncRad69(documents.url, endpoints=endpoints, **options) as rad69:
+            references = await rad69.retrieve_manifest(manifest)
+            report = await rad69.download(references, tmp_path / "images")
+    report.raise_for_incomplete()
+    assert set(references) == set(listed)
+    assert {path.stem: path.read_bytes() for path in (tmp_path / "images").rglob("*.dcm")} == {
+        **{each.sop_instance_uid: near.data(each.sop_instance_uid) for each in listed[:4]},
+        **{each.sop_instance_uid: far.data(each.sop_instance_uid) for each in listed[4:]},
+    }
+    assert set(judged) == {"TREATMENT"}
+    assert len(judged) == sum(len(each.requests) for each in (documents, near, far)) >= 3
+
+
+@pytest.mark.anyio
+async def test_without_the_certificate_or_the_assertion_there_is_nothing(files: Files) -> None:
+    """The control: the same source refuses who lacks one of the two."""
+    tls = served("127.0.0.1", asks=True)
+    with SimulatedSource.demo(slices=1, ssl_context=tls, security_header=True) as source:
+        reference = source.references()[0]
+        async with AsyncRad69(source.url, verify=files.ca, cert=files.both) as rad69:
+            with pytest.raises(SoapFault, match="InvalidSecurity"):
+                await rad69.get_dataset(reference)
+        header = signed_header(issuer())
+        async with AsyncRad69(source.url, verify=files.ca, security_header=header, retry=Retry(attempts=1)) as rad69:
+            with pytest.raises(TransportError):
+                await rad69.get_dataset(reference)
 
 
 def test_the_verification_can_fail() -> None:
