@@ -33,7 +33,7 @@ _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]+")
 class ConnectionSettings:
     """The options below, as they were given."""
 
-    endpoint: tuple[tuple[str, str], ...]
+    endpoint: tuple[tuple[str, str], ...] = ()
     header: tuple[str, ...]
     user: str | None
     password_stdin: bool
@@ -49,8 +49,8 @@ class ConnectionSettings:
 
     def keywords(self) -> dict[str, Any]:
         """All of this, as `AsyncRad69` takes it."""
-        return {
-            "endpoints": dict(self.endpoint),
+        endpoints = {"endpoints": dict(self.endpoint)} if self.endpoint else {}
+        return endpoints | {
             "auth": self.auth(),
             "security_header": self.given_security_header(),
             "headers": self.headers(),
@@ -190,7 +190,8 @@ def _endpoint(text: str) -> tuple[str, str]:
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-CONNECTION_OPTIONS: Final = (
+# For commands that may ask several repositories.
+ENDPOINT_OPTIONS: Final = (
     click.option(
         "--endpoint",
         multiple=True,
@@ -198,6 +199,9 @@ CONNECTION_OPTIONS: Final = (
         callback=_endpoints,
         help="Where that repository is reached, if not at URL; repeat it for more. Credentials go there too.",
     ),
+)
+
+CONNECTION_OPTIONS: Final = (
     click.option(
         "--header",
         multiple=True,

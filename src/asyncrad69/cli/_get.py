@@ -26,7 +26,7 @@ from asyncrad69 import (
     references_from_table,
 )
 
-from ._connection import CONNECTION_OPTIONS, ConnectionSettings
+from ._connection import CONNECTION_OPTIONS, ENDPOINT_OPTIONS, ConnectionSettings
 from ._gathered import Function, gathered
 from ._manifest import document_named, fetched, listed
 from ._output import OUTPUT_OPTIONS, Output, in_options, usage_errors
@@ -267,7 +267,7 @@ RETRIEVE_OPTIONS: Final = (
 @gathered("asked", Asked, *ASKED_OPTIONS)
 @gathered("studies", Studies, *STUDY_OPTIONS)
 @gathered("settings", RetrieveSettings, *RETRIEVE_OPTIONS)
-@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
+@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS, *ENDPOINT_OPTIONS)
 @gathered("page", PageSettings, *PAGE_OPTIONS)
 @gathered("output", Output, *OUTPUT_OPTIONS)
 @click.pass_context
