@@ -123,7 +123,7 @@ def _instances_per_request(number: int) -> Case:
 
 
 QUICK: Final = (
-    _CT_8K,
+    replace(_CT_8K, peers=(*_FLOOR, "curl", *_OURS, *_THEIRS)),
     replace(_SMALL_8K, workload=replace(SMALL, count=600)),
     replace(_HTTPS, rounds=2),
     replace(_MF_8K, workload=replace(MULTI_FRAME, count=1), rounds=2),

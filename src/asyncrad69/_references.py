@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from ._errors import InvalidReferenceError, NonInstanceReferenceError
@@ -40,9 +41,14 @@ def valid_uid(value: object, name: str) -> str:
         InvalidReferenceError: It is not; the message names the field and says what is wrong.
     """
     text = str(value) if isinstance(value, str) else ""
-    if _UID.fullmatch(text) and len(text) <= _MAX_UID_LENGTH:
+    if _is_uid(text):
         return text
     raise InvalidReferenceError(f"{name}: {_complaint(value, text)}")
+
+
+@lru_cache(maxsize=4096)  # thousands of references name the same study, series and repository
+def _is_uid(text: str) -> bool:
+    return len(text) <= _MAX_UID_LENGTH and _UID.fullmatch(text) is not None
 
 
 def _complaint(value: object, text: str) -> str:
