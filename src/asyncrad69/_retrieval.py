@@ -8,30 +8,20 @@ iterator. A stream that ends without the workers having said that they are done 
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from operator import attrgetter
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
 from anyio import (
-    CancelScope,
-    CapacityLimiter,
     ClosedResourceError,
     EndOfStream,
-    Event as Signal,
-    create_memory_object_stream,
     create_task_group,
     current_time,
     move_on_after,
-    to_thread,
 )
 
 from ._content import Assembly, Share, Spool
-from ._dicom import Bounds, Facts, examine
 from ._errors import (
     ConnectionFailed,
     ExistingFileError,
@@ -50,12 +40,13 @@ from ._events import (
     RetrieveFinished,
     RetryScheduled,
 )
+from ._examination import bounds_of, examined
 from ._exchange import Answer, Document, exchange, other_packaging
-from ._instance import Content, Instance
+from ._instance import Instance
 from ._ledger import Ledger, Patience
-from ._options import MIB
 from ._pace import Pace
 from ._plan import Request, requests
+from ._running import Job, Place, Running
 from ._soap_request import RetrieveImagingDocumentSet, new_message_id
 
 if TYPE_CHECKING:
@@ -65,14 +56,12 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from ._content import MemoryBudget
+    from ._dicom import Facts
     from ._endpoint import Endpoint
-    from ._options import Limits, Options, Packaging
+    from ._options import Options
     from ._references import InstanceReference
     from ._report import Report
     from ._throttle import Throttle
-
-# An image of this size takes no longer than a smaller one to walk through, but a deflated one may take 10 ms.
-_EXAMINE_IN_THREAD = 2 * MIB
 
 # How long to wait for workers that were cancelled; they have a socket to close each.
 _GRACE_S = 5.0
@@ -95,74 +84,6 @@ Keep: TypeAlias = "Callable[[Instance], Awaitable[None]]"
 
 #: What a worker waits for before each request: a window of time, room on the disk.
 Admit: TypeAlias = "Callable[[], Awaitable[None]]"
-
-
-@dataclass(slots=True, kw_only=True)
-class _Place:
-    """
-    One endpoint in a retrieve.
-
-    Attributes:
-        endpoint: It.
-        references: What is asked of it, all in all.
-        packaging: The packaging it takes, as far as is known.
-        patience: How long to go on with it.
-    """
-
-    endpoint: Endpoint
-    references: tuple[InstanceReference, ...]
-    packaging: Packaging
-    patience: Patience
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A request, where it goes, and the earliest time for it, by the event loop's clock."""
-
-    request: Request
-    place: _Place
-    not_before: float = -math.inf
-
-    @property
-    def opens_at(self) -> float:
-        """When it may go out, as far as can be said now."""
-        return max(self.not_before, self.place.endpoint.gate.opens_at)
-
-
-class _Running:
-    """What a retrieve has once it was started: its scope, its stream, its queue, and the turns its workers take."""
-
-    def __init__(self, *, allowed: int) -> None:
-        self.scope = CancelScope()
-        self.finished = Signal()
-        self.stopping = Signal()
-        # No buffer: an instance waits in the worker that brought it, which reads no further until it is taken.
-        self.send, self.receive = create_memory_object_stream[Instance](0)
-        # A ticket for each job, so that workers can wait for one, and learn that none will come.
-        self.tickets_in, self.tickets_out = create_memory_object_stream[None](math.inf)
-        self.jobs: deque[_Job] = deque()
-        self.turns = CapacityLimiter(allowed)
-        self.places = 1
-
-    def next_job(self, now: float) -> _Job:
-        """The first job whose time has come, else the one whose time comes first."""
-        job = next((each for each in self.jobs if each.opens_at <= now), None)
-        job = job or min(self.jobs, key=attrgetter("opens_at"))
-        self.jobs.remove(job)
-        return job
-
-    async def pause_until(self, time: float) -> None:
-        """Wait for a moment of the event loop's clock, or for the word that nothing more will be asked."""
-        if time <= current_time():
-            return
-        with CancelScope(deadline=time):
-            await self.stopping.wait()
-
-    def close(self) -> None:
-        """The workers are done, or were ended: whoever waits for an instance learns it."""
-        self.finished.set()
-        for stream in (self.send, self.receive, self.tickets_in, self.tickets_out):
-            stream.close()
 
 
 class AsyncRetrieval:
@@ -195,7 +116,7 @@ class AsyncRetrieval:
         self._admit = admit
         self._references = references
         self._ledger = Ledger(references, options, on_failed=self._failed)
-        self._bounds = _bounds(options.limits)
+        self._bounds = bounds_of(options.limits)
         self._pace = Pace(None if options.concurrency == "auto" else options.concurrency)
         self._started_at: float | None = None
         self._ended_at: float | None = None
@@ -204,7 +125,7 @@ class AsyncRetrieval:
         self._closed = False
         self._error: Rad69Error | None = None
         self._bug: BaseException | None = None
-        self._running: _Running | None = None
+        self._running: Running | None = None
 
     # --- the caller's side
 
@@ -303,26 +224,26 @@ class AsyncRetrieval:
 
     # --- the workers' side
 
-    def _start(self) -> _Running:
+    def _start(self) -> Running:
         tasks = self._owner.tasks()
-        running = _Running(allowed=self._pace.allowed)
+        running = Running(allowed=self._pace.allowed)
         self._started_at = monotonic()
         planned = requests(self._ledger.pending(self._references), self._options)
         workers = min(self._pace.most, len(planned))
         places = self._places(planned, workers)
         running.places = len(places)
         for request in planned:
-            running.jobs.append(_Job(request, places[self._owner.endpoint(request.repository_unique_id)]))
+            running.jobs.append(Job(request, places[self._owner.endpoint(request.repository_unique_id)]))
         self._announce(running, len(planned))
         tasks.start_soon(self._supervise, running, workers, name="asyncrad69 retrieve")
         return running
 
-    def _places(self, planned: list[Request], workers: int) -> dict[Endpoint, _Place]:
+    def _places(self, planned: list[Request], workers: int) -> dict[Endpoint, Place]:
         asked: dict[Endpoint, list[InstanceReference]] = {}
         for request in planned:
             asked.setdefault(self._owner.endpoint(request.repository_unique_id), []).extend(request.references)
         return {
-            endpoint: _Place(
+            endpoint: Place(
                 endpoint=endpoint,
                 references=tuple(references),
                 packaging=self._options.packaging,
@@ -331,7 +252,7 @@ class AsyncRetrieval:
             for endpoint, references in asked.items()
         }
 
-    def _announce(self, running: _Running, count: int) -> None:
+    def _announce(self, running: Running, count: int) -> None:
         """So many jobs more are to be had; at the end, none will be."""
         if running.stopping.is_set():
             return
@@ -341,7 +262,7 @@ class AsyncRetrieval:
         if not self._open_jobs:
             running.tickets_in.close()
 
-    async def _supervise(self, running: _Running, workers: int) -> None:
+    async def _supervise(self, running: Running, workers: int) -> None:
         try:
             with running.scope:
                 async with create_task_group() as group:
@@ -360,7 +281,7 @@ class AsyncRetrieval:
             self._ended_at = self._ended_at or monotonic()
             running.close()
 
-    async def _work(self, running: _Running) -> None:
+    async def _work(self, running: Running) -> None:
         with running.tickets_out.clone() as tickets:
             async for _ in tickets:
                 job = running.next_job(current_time())
@@ -377,7 +298,7 @@ class AsyncRetrieval:
                         return
                     await self._run(running, job.request, job.place)
 
-    async def _run(self, running: _Running, request: Request, place: _Place) -> None:
+    async def _run(self, running: Running, request: Request, place: Place) -> None:
         """One exchange, and what follows from it."""
         before = len(self._ledger.pending(request.references))
         error = await self._exchange(running, request, place)
@@ -399,14 +320,14 @@ class AsyncRetrieval:
             place.endpoint.gate.close_until(current_time() + wait_s)
         self._schedule(running, place, again, wait_s)
 
-    def _schedule(self, running: _Running, place: _Place, again: list[Request], wait_s: float) -> None:
+    def _schedule(self, running: Running, place: Place, again: list[Request], wait_s: float) -> None:
         for request in again:
             self._emit(RetryScheduled(references=request.references, wait_s=wait_s))
         # Depth first: what is at fault is found before everything has been asked for in vain.
-        running.jobs.extendleft(_Job(request, place, current_time() + wait_s) for request in reversed(again))
+        running.jobs.extendleft(Job(request, place, current_time() + wait_s) for request in reversed(again))
         self._announce(running, len(again))
 
-    def _ends_everything(self, running: _Running, place: _Place, error: Rad69Error, *, go_on: bool) -> bool:
+    def _ends_everything(self, running: Running, place: Place, error: Rad69Error, *, go_on: bool) -> bool:
         """Whether *error* ends the retrieve; else it may end what is asked of *place*, where there are others."""
         if go_on and not error.fatal:
             return False
@@ -416,13 +337,13 @@ class AsyncRetrieval:
         self._ledger.give_up(error, place.references)
         return False
 
-    def _end_with(self, running: _Running, error: Rad69Error) -> None:
+    def _end_with(self, running: Running, error: Rad69Error) -> None:
         if self._error is None:
             self._error = error
         self._ledger.give_up(error, self._references)
         running.scope.cancel()
 
-    async def _exchange(self, running: _Running, request: Request, place: _Place) -> Rad69Error | None:
+    async def _exchange(self, running: Running, request: Request, place: Place) -> Rad69Error | None:
         """Ask; enter what came in the ledger; return what went wrong, if anything did."""
         wanted = Request(self._ledger.pending(request.references))
         if not wanted.references:
@@ -442,7 +363,7 @@ class AsyncRetrieval:
         self._emit(RequestFinished(references=wanted.references, message_id=message_id, status=status, error=error))
         return error
 
-    async def _ask(self, running: _Running, request: Request, place: _Place, message_id: str, answer: Answer) -> None:
+    async def _ask(self, running: Running, request: Request, place: Place, message_id: str, answer: Answer) -> None:
         async def deliver(document: Document) -> None:
             await self._deliver(running, document)
 
@@ -491,8 +412,8 @@ class AsyncRetrieval:
         elif answer.manifest is not None:
             ledger.answers[answer.manifest.status] += 1
 
-    async def _deliver(self, running: _Running, document: Document) -> None:
-        facts = await _examined(document, self._bounds)
+    async def _deliver(self, running: Running, document: Document) -> None:
+        facts = await examined(document, self._bounds)
         error = None
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)
@@ -509,7 +430,7 @@ class AsyncRetrieval:
             )
             await self._hand_over(running, instance, facts)
 
-    async def _hand_over(self, running: _Running, instance: Instance, facts: Facts) -> None:
+    async def _hand_over(self, running: Running, instance: Instance, facts: Facts) -> None:
         reference, size = instance.reference, instance.size_bytes
         # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
         self._ledger.deliver(reference, facts, size)
@@ -540,29 +461,6 @@ class AsyncRetrieval:
     def _emit(self, event: Event) -> None:
         if self._options.on_event is not None:
             self._options.on_event(event)
-
-
-def _bounds(limits: Limits) -> Bounds:
-    return Bounds(
-        max_dicom_depth=limits.max_dicom_depth,
-        max_dicom_inflation=limits.max_dicom_inflation,
-        max_part=limits.max_part,
-    )
-
-
-async def _examined(document: Document, bounds: Bounds) -> Facts:
-    """What the walk through *document* finds, off the event loop where it may have to read or inflate for long."""
-    content = document.content
-    if document.flaw is not None:
-        return Facts(flaw=document.flaw)
-    if content.size_bytes < _EXAMINE_IN_THREAD:
-        return _walked(content, bounds)
-    return await to_thread.run_sync(_walked, content, bounds)
-
-
-def _walked(content: Content, bounds: Bounds) -> Facts:
-    with content.view() as view:
-        return examine(view, bounds)
 
 
 E = TypeVar("E", bound=Rad69Error)
