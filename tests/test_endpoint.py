@@ -287,21 +287,39 @@ async def test_a_borrowed_client_s_event_hooks_see_each_exchange() -> None:
 
 
 @pytest.mark.anyio
-async def test_an_event_hook_that_takes_the_reply_away_is_told_so() -> None:
-    """A hook that reads the body leaves nothing to read: the caller's mistake, said in words, and not a lost reply."""
+async def test_an_event_hook_may_read_the_reply() -> None:
+    """What it read is read; one that takes the bytes and keeps none is the caller's mistake, said in words."""
 
-    async def greedy(response: httpx.Response) -> None:
+    async def reads(response: httpx.Response) -> None:
         await response.aread()
 
+    async def takes(response: httpx.Response) -> None:
+        async for _ in response.aiter_raw():
+            pass
+
     with ScriptedSource(no) as source:
+        async with httpx.AsyncClient(event_hooks={"response": [reads]}) as lent:
+            assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
         async with (
-            httpx.AsyncClient(event_hooks={"response": [greedy]}) as lent,
+            httpx.AsyncClient(event_hooks={"response": [takes]}) as lent,
             AsyncRad69(source.url, http_client=lent) as rad69,
         ):
             with pytest.raises(ExceptionGroup) as caught:
                 await rad69.get_dataset(REFERENCE)
-    assert "event hook of the http_client has read the reply" in str(caught.value.exceptions[0])
-    assert len(source.requests) == 1
+    assert "event hook of the http_client has taken the reply's body" in str(caught.value.exceptions[0])
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_made_up() -> None:
+    """As in tests without a socket: a response that was never a stream."""
+    errors = [registry_error("XDSMissingDocument", location=REFERENCE.sop_instance_uid)]
+
+    def reply(_: httpx.Request) -> httpx.Response:
+        body = answer(errors=errors, relates_to=None)
+        return httpx.Response(200, headers={"Content-Type": "application/soap+xml"}, content=body)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as lent:
+        assert isinstance(await failure("http://source.invalid/", http_client=lent), XDSMissingDocumentError)
 
 
 @pytest.mark.anyio
