@@ -65,7 +65,7 @@ REPORTS = {
 
 
 @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS.keys())
-@pytest.mark.parametrize("names", [LEAST, ALL], ids=["least", "all"])
+@pytest.mark.parametrize("names", [LEAST, {**LEAST, "user_id": "u17"}, ALL], ids=["least", "user", "all"])
 @pytest.mark.parametrize("list_instances", [False, True])
 def test_it_is_valid(report: Report, names: dict[str, str], list_instances: bool) -> None:
     """Against the schema of PS3.15 A.5.1.1, whatever is known and whatever happened."""

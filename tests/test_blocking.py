@@ -36,7 +36,19 @@ def loop_threads() -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name == "asyncrad69"]
 
 
-@pytest.mark.parametrize("name", ["__init__", "datasets", "instances", "retrieve", "get_dataset", "download"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__init__",
+        "datasets",
+        "instances",
+        "retrieve",
+        "get_dataset",
+        "download",
+        "retrieve_documents",
+        "retrieve_manifest",
+    ],
+)
 def test_same_names_and_parameters(name: str) -> None:
     """Each method takes what its asynchronous twin takes, with the same defaults."""
     one = inspect.signature(getattr(Rad69, name)).parameters
@@ -48,7 +60,7 @@ def test_same_names_and_parameters(name: str) -> None:
 
 def test_a_retrieval_has_what_its_twin_has() -> None:
     """What a caller may do with a retrieve is there in both."""
-    for name in ("report", "reject"):
+    for name in ("report", "reject", "stop_asking"):
         assert hasattr(Retrieval, name)
         assert hasattr(AsyncRetrieval, name)
 
@@ -65,6 +77,16 @@ def test_all_ways_to_retrieve(source: SimulatedSource) -> None:
         assert rad69.get_dataset(wanted[0]).SOPInstanceUID == wanted[0].sop_instance_uid
     assert loop_threads() == []
     assert repr(rad69).startswith("<Rad69 ")
+
+
+def test_stop_asking(source: SimulatedSource) -> None:
+    """What is in flight still comes, and nothing else; a client that was closed is no obstacle."""
+    with Rad69(source.url, concurrency=1) as rad69:
+        with rad69.retrieve(source.references(), on_failure="report") as retrieval:
+            for _ in retrieval:
+                retrieval.stop_asking()
+        assert 0 < len(retrieval.report.delivered) < len(source.references())
+    retrieval.stop_asking()
 
 
 async def _retrieve_in_a_loop(source: SimulatedSource) -> int:

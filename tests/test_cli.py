@@ -360,6 +360,7 @@ def test_incomplete_says_what_would_help(source: SimulatedSource, tmp_path: Path
     result = rad69("get", source.url, *args, "-o", tmp_path / "out")
     assert result.exit_code == 3, result.output
     assert "Pass --repository" in result.stderr
+    assert "1 x the source answered XDSUnknownRepositoryId" in result.stdout
 
 
 @pytest.mark.parametrize("in_the_way", ["target", "instance"])

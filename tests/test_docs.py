@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any
+import shlex
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+import click
 import pytest
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 import asyncrad69
 import pages
-from asyncrad69 import AsyncRad69, InstanceReference, Rad69, Rad69Error
-from asyncrad69.testing import SimulatedSource
+from asyncrad69 import AsyncRad69, Event, Rad69, Rad69Error
+from asyncrad69.cli._app import app
+from asyncrad69.testing import SimulatedSource, kos_bytes, write_kos
 from asyncrad69.testing._faults import KINDS
 from asyncrad69.testing._profiles import PROFILES
 from asyncrad69.testing._settings import Settings
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITH_PYTHON = [page for page in pages.PAGES if pages.blocks(page, "python")]
-_KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
 @pytest.fixture(scope="module")
@@ -42,36 +42,19 @@ def archive(source: SimulatedSource) -> Iterator[DicomWebArchive]:
         yield archive
 
 
-def manifest(references: tuple[InstanceReference, ...], path: Path) -> Path:
-    """A Key Object Selection of *references*."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.Modality = _KEY_OBJECT_SELECTION, "1.2.3.9", "KO"
-    dataset.CurrentRequestedProcedureEvidenceSequence = []
-    for reference in references:
-        instance, series, study = Dataset(), Dataset(), Dataset()
-        instance.ReferencedSOPInstanceUID = reference.sop_instance_uid
-        series.SeriesInstanceUID, series.ReferencedSOPSequence = reference.series_instance_uid, [instance]
-        series.RetrieveLocationUID = reference.repository_unique_id
-        study.StudyInstanceUID, study.ReferencedSeriesSequence = reference.study_instance_uid, [series]
-        dataset.CurrentRequestedProcedureEvidenceSequence.append(study)
-    dataset.save_as(path, enforce_file_format=True)
-    return path
-
-
 def prelude(source: SimulatedSource, archive: DicomWebArchive, folder: Path) -> dict[str, Any]:
     """What the examples find, besides what they import: a source's URL, references, and places on the disk."""
     references = list(source.references()[-2:])
     triples = [(each.study_instance_uid, each.series_instance_uid, each.sop_instance_uid) for each in references]
-    table = folder / "table.csv"
+    kos, table = folder / "kos.dcm", folder / "table.csv"
+    kos.write_bytes(kos_bytes(write_kos(references)))
     table.write_text("\n".join(("StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID", *map(",".join, triples))))
     return {
         "url": source.url,
         "qido_url": archive.url,
         "references": references,
         "triples": triples,
-        "kos_file": manifest(source.references()[-2:], folder / "kos.dcm"),
+        "kos_file": kos,
         "table_file": table,
         "folder": folder / "images",
         "dataset": Dataset(),
@@ -136,6 +119,56 @@ def test_every_error_is_documented() -> None:
     assert documented == public - {"Rad69Error"}
 
 
+def test_every_event_and_every_row_of_a_report_is_documented() -> None:
+    """docs/report.md has a row for each event, with its fields, and names all that a report says."""
+    page = pages.ROOT / "docs/report.md"
+    rows = {row[0].strip("`"): row[-1] for row in pages.tables(page)}
+    for event in get_args(Event):
+        assert {field.name for field in dataclasses.fields(event)} == set(re.findall(r"`(\w+)`", rows[event.__name__]))
+    named = set(re.findall(r"`(\w+)(?:\(\))?`", page.read_text(encoding="utf-8")))
+    for cls in (asyncrad69.Report, asyncrad69.Row):
+        assert {name for name in dir(cls) if not name.startswith("_")} <= named
+
+
+def documented_commands() -> Iterator[tuple[str, list[str]]]:
+    """Each ``rad69 ...`` of README and docs: where it stands, and its words."""
+    for page in pages.PAGES:
+        for block in (*pages.blocks(page, "console"), *pages.blocks(page, "sh")):
+            for text in re.findall(r"(?:^|&& \S*)rad69 ([^#|>&<\n]*)", block, re.MULTILINE):
+                yield f"{page.name}: {text}", shlex.split(text)
+
+
+@pytest.mark.parametrize(("where", "words"), list(documented_commands()), ids=lambda value: str(value)[:60])
+def test_the_commands_are_there(where: str, words: list[str]) -> None:
+    """Every command that a page shows is one of ours, and has the options that are shown."""
+    command: click.Command = app
+    known = {opt for param in app.params for opt in param.opts}
+    for word in words:
+        context = click.Context(command)
+        if isinstance(command, click.Group) and word in command.list_commands(context):
+            command = cast("click.Command", command.get_command(context, word))
+            known |= {opt for param in command.params for opt in param.opts}
+        assert word == "-" or not word.startswith("-") or word in known | {"--help"}, word
+    assert command is not app
+
+
+def options_of(command: click.Command) -> Iterator[tuple[str, ...]]:
+    """The options of a command and of those below it, each with its short and its long name."""
+    for param in command.params:
+        if isinstance(param, click.Option):
+            yield tuple(param.opts)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from options_of(cast("click.Command", command.get_command(context, name)))
+
+
+def test_every_option_of_the_command_line_is_documented() -> None:
+    """The pages name each option of each command, in one way or the other."""
+    text = "".join(page.read_text(encoding="utf-8") for page in pages.PAGES)
+    assert not {names for names in options_of(app) if not any(name in text for name in names)}
+
+
 def test_the_simulated_source_is_documented() -> None:
     """docs/testing.md has a row for each fault and each profile, and names each option."""
     page = pages.ROOT / "docs/testing.md"
@@ -165,11 +198,25 @@ def test_every_option_is_documented(cls: Any) -> None:
             assert shown in {repr(value), repr(value).replace("'", '"')}
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    """A page that nothing links to is not there."""
+    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [page.name for page in pages.PAGES[1:] if f"(docs/{page.name})" not in text]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into a page may name: its headings, as they become fragments."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link is to a file that is there."""
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    """Every relative link is to a file that is there, and to a heading in it."""
+    for name, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
 
 
 def test_the_public_errors_have_a_line_that_explains_them() -> None:

@@ -68,6 +68,13 @@ def test_the_xds_retrieval_sequence_says_where_too() -> None:
     assert (reference.repository_unique_id, reference.home_community_id) == ("1.9.3", HOME)
 
 
+def test_a_title_in_codes_of_their_own() -> None:
+    """Only codes of DICOM say what a manifest is: another scheme's is no rejection, whatever its value."""
+    kos = write_kos(REFERENCES, title="113001")
+    kos.ConceptNameCodeSequence[0].CodingSchemeDesignator = "99LOCAL"
+    assert (read_kos(kos).title, read_kos(kos).rejection) == ("", None)
+
+
 @pytest.mark.parametrize("title", ["113001", "113037", "113038", "113039"])
 def test_what_a_rejection_note_lists_is_not_taken_unasked(title: str) -> None:
     """A typed error that has the title, the reason and the way out; with rejected=True the references."""

@@ -95,14 +95,14 @@ async def test_tls_that_ends_without_its_close_notify(head: bytes) -> None:
     theirs, ours = contexts()
 
     async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(head + b"hel")
+        writer.write(head + b"half")
         await writer.drain()
         # Below TLS: a FIN and nothing else.
         with socket.socket(fileno=socket.dup(writer.get_extra_info("socket").fileno())) as bare:
             bare.shutdown(socket.SHUT_WR)
 
     async with serving(answer, theirs) as url, client(ours) as http:
-        assert await outcome(http, url) == (b"hel" if head == UNSIZED else httpx.RemoteProtocolError)
+        assert await outcome(http, url) == (b"half" if head == UNSIZED else httpx.RemoteProtocolError)
 
 
 # --- patience ------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._dicom import Dataset
     from ._documents import DocumentReference, RetrievedDocument
     from ._download import Durability, Existing
+    from ._errors import Rad69Error
     from ._instance import Instance
     from ._options import RetrieveOptions, Timeout
     from ._references import InstanceReference, References
@@ -221,7 +222,16 @@ class Retrieval:
         if self._client.is_open:  # one that was closed has ended it already
             self._client.thread().call(self._retrieval.aclose)
 
-    def reject(self, instance: Instance, error: InvalidInstanceError) -> None:
+    def stop_asking(self) -> None:
+        """As `AsyncRetrieval.stop_asking`, from any thread: what is in flight still comes, and nothing else."""
+
+        async def stop() -> None:
+            self._retrieval.stop_asking()
+
+        if self._client.is_open:  # one that was closed asks for nothing
+            self._client.thread().call(stop)
+
+    def reject(self, instance: Instance, error: Rad69Error) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
         self._retrieval.reject(instance, error)
 

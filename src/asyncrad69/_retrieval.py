@@ -179,8 +179,8 @@ class AsyncRetrieval:
 
     def stop_asking(self) -> None:
         """
-        Send no further request. The iteration ends when what is in flight has come; the rest counts as missing, without
-        an error and without the event `InstanceFailed`.
+        Send no further request. The iteration ends when what is in flight has come; the rest counts as missing, with no
+        error of its own and no event `InstanceFailed`.
         """
         if self._running is None:
             self._closed = True

@@ -14,7 +14,7 @@ import click
 
 from asyncrad69 import AsyncRad69, IncompleteRetrieveError, Rad69Error, Retry, ServerBusy, TransferTimeout
 
-from ._connection import CONNECTION_OPTIONS, ENDPOINT_OPTIONS, ConnectionSettings
+from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
 from ._gathered import gathered
 from ._get import ASKED_OPTIONS, Asked
@@ -313,7 +313,7 @@ def _is_overload(error: Rad69Error | None) -> bool:
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @gathered("asked", Asked, *ASKED_OPTIONS)
-@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS, *ENDPOINT_OPTIONS)
+@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @click.pass_context
 def bench(
     ctx: click.Context,

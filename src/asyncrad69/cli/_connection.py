@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from asyncrad69._references import valid_uid
 from asyncrad69._tls import SYSTEM, tls_context
 
 from ._secrets import kept, secret
@@ -33,7 +32,6 @@ _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]+")
 class ConnectionSettings:
     """The options below, as they were given."""
 
-    endpoint: tuple[tuple[str, str], ...] = ()
     header: tuple[str, ...]
     user: str | None
     password_stdin: bool
@@ -48,9 +46,8 @@ class ConnectionSettings:
     allow_plaintext: bool
 
     def keywords(self) -> dict[str, Any]:
-        """All of this, as `AsyncRad69` takes it."""
-        endpoints = {"endpoints": dict(self.endpoint)} if self.endpoint else {}
-        return endpoints | {
+        """All of this, as `AsyncRad69` and `probe` take it."""
+        return {
             "auth": self.auth(),
             "security_header": self.given_security_header(),
             "headers": self.headers(),
@@ -174,32 +171,7 @@ def _reason(exc: OSError | UnicodeDecodeError) -> str:
     return getattr(exc, "strerror", None) or getattr(exc, "reason", None) or type(exc).__name__
 
 
-def _endpoints(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(_endpoint(text) for text in given)
-
-
-def _endpoint(text: str) -> tuple[str, str]:
-    repository, equals, url = text.partition("=")
-    if not equals or not url:
-        raise click.BadParameter("an endpoint is REPOSITORY=URL, with the repository's unique id")
-    try:
-        return valid_uid(repository, "REPOSITORY"), url
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
-
-
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-# For commands that may ask several repositories.
-ENDPOINT_OPTIONS: Final = (
-    click.option(
-        "--endpoint",
-        multiple=True,
-        metavar="REPOSITORY=URL",
-        callback=_endpoints,
-        help="Where that repository is reached, if not at URL; repeat it for more. Credentials go there too.",
-    ),
-)
 
 CONNECTION_OPTIONS: Final = (
     click.option(

@@ -25,8 +25,9 @@ from asyncrad69 import (
     references_from_kos,
     references_from_table,
 )
+from asyncrad69._references import valid_uid
 
-from ._connection import CONNECTION_OPTIONS, ENDPOINT_OPTIONS, ConnectionSettings
+from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._gathered import Function, gathered
 from ._manifest import document_named, fetched, listed
 from ._output import OUTPUT_OPTIONS, Output, in_options, usage_errors
@@ -117,6 +118,7 @@ class RetrieveSettings:
 
     repository: str | None
     home_community: str | None
+    endpoint: tuple[tuple[str, str], ...]
     transfer_syntax: tuple[str, ...]
     concurrency: int | Literal["auto"]
     instances_per_request: int | None
@@ -134,6 +136,7 @@ class RetrieveSettings:
         return {
             "repository_unique_id": self.repository,
             "home_community_id": self.home_community,
+            "endpoints": dict(self.endpoint),
             "transfer_syntaxes": _transfer_syntaxes(self.transfer_syntax),
             "concurrency": self.concurrency,
             "instances_per_request": self.instances_per_request,
@@ -148,6 +151,20 @@ class RetrieveSettings:
                 total_s=self.timeout_total,
             ),
         }
+
+
+def _endpoints(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(_endpoint(text) for text in given)
+
+
+def _endpoint(text: str) -> tuple[str, str]:
+    repository, equals, url = text.partition("=")
+    if not equals or not url:
+        raise click.BadParameter("an endpoint is REPOSITORY=URL, with the repository's unique id")
+    try:
+        return valid_uid(repository, "REPOSITORY"), url
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
 
 
 _PRESETS: Final = {"as-stored": AS_STORED, "lossless": LOSSLESS, "uncompressed": UNCOMPRESSED}
@@ -186,6 +203,13 @@ class Concurrency(click.IntRange):
 RETRIEVE_OPTIONS: Final = (
     click.option("--repository", metavar="OID", help="The source's repository unique id, where a reference has none."),
     click.option("--home-community", metavar="URN", help="Its home community, where a reference has none."),
+    click.option(
+        "--endpoint",
+        multiple=True,
+        metavar="REPOSITORY=URL",
+        callback=_endpoints,
+        help="Where that repository is reached, if not at URL; repeat it for more. Credentials go there too.",
+    ),
     click.option(
         "--transfer-syntax",
         multiple=True,
@@ -267,7 +291,7 @@ RETRIEVE_OPTIONS: Final = (
 @gathered("asked", Asked, *ASKED_OPTIONS)
 @gathered("studies", Studies, *STUDY_OPTIONS)
 @gathered("settings", RetrieveSettings, *RETRIEVE_OPTIONS)
-@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS, *ENDPOINT_OPTIONS)
+@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @gathered("page", PageSettings, *PAGE_OPTIONS)
 @gathered("output", Output, *OUTPUT_OPTIONS)
 @click.pass_context

@@ -15,7 +15,7 @@ import click
 from asyncrad69 import AsyncRad69, DocumentReference, InvalidReferenceError, Rad69Error, RetrievedDocument
 from asyncrad69._kos import references_from_document
 
-from ._connection import CONNECTION_OPTIONS, ENDPOINT_OPTIONS, ConnectionSettings
+from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import exit_code
 from ._gathered import gathered
 from ._output import OUTPUT_OPTIONS, Output, in_options, usage_errors
@@ -84,7 +84,7 @@ def listed(document: RetrievedDocument, *, rejected: bool) -> tuple[InstanceRefe
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the manifest to this file, as it is, in place of its list.",
 )
-@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS, *ENDPOINT_OPTIONS)
+@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @gathered("output", Output, *OUTPUT_OPTIONS)
 def manifest(
     *,

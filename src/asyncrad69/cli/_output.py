@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.console import Console
 
-from ._failures import without_uids
+from asyncrad69 import IncompleteRetrieveError
+
+from ._failures import ExitCode, incomplete_exit_code, without_uids
 from ._progress import Bar, Lines, Log, Silent, Tally, duration, size, stderr_line
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class Output:
         if self.as_json:
             facts = report.to_dict() if report else {"complete": False}
             click.echo(json.dumps(facts | _error_dict(error), indent=2))
-        elif report and (report.delivered or error is None) and not self.quiet:
+        elif report and _tells_more(report, error) and not self.quiet:
             click.echo("\n".join(summary(report, target)))
 
     def _line(self, level: str, text: str, *, hint: str = "") -> None:
@@ -94,6 +96,13 @@ def usage_errors() -> Iterator[None]:
         yield
     except (ValueError, TypeError) as exc:
         raise click.UsageError(in_options(str(exc))) from exc
+
+
+def _tells_more(report: Report, error: Rad69Error | None) -> bool:
+    """Whether the report says more than the error alone: not where nothing came, for a reason with an exit code."""
+    if error is None or report.delivered:
+        return True
+    return isinstance(error, IncompleteRetrieveError) and incomplete_exit_code(report) is ExitCode.INCOMPLETE
 
 
 def summary(report: Report, target: str | PathLike[str]) -> Iterator[str]:

@@ -37,9 +37,6 @@ _CODES: Final = {
 @click.argument("url")
 @click.option("--repository", metavar="OID", help="The source's repository unique id, to see whether it agrees.")
 @click.option("--home-community", metavar="URN", help="Its home community.")
-@click.option("--study", metavar="UID", help="Retrieve an instance of this study; with --series and --sop.")
-@click.option("--series", metavar="UID", help="Its series.")
-@click.option("--sop", metavar="UID", help="Its SOP Instance UID.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 @click.option("--debug", is_flag=True, help="Show the traceback of what failed.")
 @gathered("asked", Asked, *ASKED_OPTIONS)
@@ -51,9 +48,6 @@ def probe(
     url: str,
     repository: str | None,
     home_community: str | None,
-    study: str | None,
-    series: str | None,
-    sop: str | None,
     as_json: bool,
     debug: bool,
     asked: Asked,
@@ -69,7 +63,7 @@ def probe(
         found = asyncio.run(
             ask(
                 url,
-                _maybe_reference(asked, (study, series, sop)),
+                _maybe_reference(asked),
                 repository_unique_id=repository,
                 home_community_id=home_community,
                 **connection.keywords(),
@@ -84,16 +78,8 @@ def probe(
     ctx.exit(_code(found))
 
 
-def _maybe_reference(asked: Asked, uids: tuple[str | None, str | None, str | None]) -> InstanceReference | None:
-    given = [uid for uid in uids if uid is not None]
-    if given and len(given) < 3:
-        raise click.UsageError("an instance is named by --study, --series and --sop together")
-    if given:
-        with usage_errors():
-            return InstanceReference(*given)
-    if asked.kos or asked.table or asked.reference:
-        return next(iter(asked.references()))
-    return None
+def _maybe_reference(asked: Asked) -> InstanceReference | None:
+    return next(iter(asked.references())) if asked.kos or asked.table or asked.reference else None
 
 
 def _show(found: Probe) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ._connection import CONNECTION_OPTIONS, ENDPOINT_OPTIONS
+from ._connection import CONNECTION_OPTIONS
 from ._get import RETRIEVE_OPTIONS, get
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _tables(path: Path, text: str) -> dict[str, Any]:
 
 def _parameters() -> dict[str, click.Parameter]:
     """By the name that they have in the file: that of the option, without its dashes."""
-    shared = _names([*CONNECTION_OPTIONS, *ENDPOINT_OPTIONS, *RETRIEVE_OPTIONS]) | {"output", "existing", "log-format"}
+    shared = _names([*CONNECTION_OPTIONS, *RETRIEVE_OPTIONS]) | {"output", "existing", "log-format"}
     named = {opt.lstrip("-"): param for param in get.params for opt in param.opts if opt.lstrip("-") in shared}
     by_name = {param.name: param for param in get.params}
     return {**named, "url": by_name["url"], "password": by_name["password_from"]}

@@ -16,7 +16,7 @@ from asyncrad69 import AsyncRad69, InvalidReferenceError, Rad69Error
 from asyncrad69.jobs import Job, Rules, Window
 from asyncrad69.jobs._export import status_dict
 
-from ._connection import CONNECTION_OPTIONS, ENDPOINT_OPTIONS, ConnectionSettings
+from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
 from ._gathered import gathered
 from ._get import RETRIEVE_OPTIONS, RetrieveSettings
@@ -121,7 +121,7 @@ _RUN_OPTIONS: Final = (
 @SHARD
 @gathered("run_settings", RunSettings, *_RUN_OPTIONS)
 @gathered("settings", RetrieveSettings, *RETRIEVE_OPTIONS)
-@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS, *ENDPOINT_OPTIONS)
+@gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @gathered("output", Output, *OUTPUT_OPTIONS)
 @click.pass_context
 def run(
