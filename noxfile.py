@@ -73,6 +73,7 @@ PURE_ROOMS = [
         "_events",
         "_instance",
         "_kos",
+        "_lazy",
         "_ledger",
         "_multipart",
         "_options",

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from itertools import count
@@ -174,6 +175,17 @@ def test_help_imports_no_command() -> None:
     assert not {"asyncrad69.cli._get", "asyncrad69.cli._progress", "asyncrad69.testing"} & set(done.stderr.split())
 
 
+def test_help_of_a_command_imports_no_client() -> None:
+    """``rad69 COMMAND --help`` does not wait for httpx and pydicom, of any command."""
+    code = (
+        "import sys\nfrom asyncrad69.cli._app import _COMMANDS, app\n"
+        "for name in _COMMANDS: app([name, '--help'], standalone_mode=False)\nprint(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("Usage:") == len(_COMMANDS)
+    assert not {"httpx", "pydicom", "numpy"} & set(done.stderr.split())
+
+
 def test_module_is_the_command() -> None:
     """``python -m asyncrad69`` is ``rad69``."""
     done = subprocess.run(command("--version"), capture_output=True, text=True, check=True)
@@ -235,7 +247,7 @@ def test_get_by_reference_and_template(source: SimulatedSource, tmp_path: Path) 
 def test_get_by_kos(source: SimulatedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a manifest lists is asked for, together with the rest of the command line."""
     first, second = source.references()[:2]
-    monkeypatch.setattr("asyncrad69.cli._get.references_from_kos", lambda _, **__: (first,))
+    monkeypatch.setattr("asyncrad69.references_from_kos", lambda _, **__: (first,))
     kos = tmp_path / "manifest.dcm"
     kos.touch()
     more = ("--repository", REPOSITORY, "--reference", path_of(second))
@@ -610,10 +622,13 @@ def test_json_log(identifiers: bool, source: SimulatedSource, tmp_path: Path) ->
     result = rad69("get", source.url, *ONE, "-o", tmp_path, *args)
     records = [json.loads(line) for line in result.stderr.splitlines()]
     events = [record["event"] for record in records]
+    assert all(datetime.fromisoformat(record["time"]).tzinfo is UTC for record in records)
+    assert {record["level"] for record in records} == {"info", "error"}
     assert events[0] == "request started"
     assert "instance lost" in events
     assert events[-1].startswith("rad69: incomplete")
     assert (INSTANCE in result.stderr) is identifiers
+    assert (without_uids(result.stderr) == result.stderr) is not identifiers
     assert (INSTANCE in result.stdout) is False
 
 

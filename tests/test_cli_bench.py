@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from asyncrad69.cli import _bench
 from asyncrad69.cli._app import app
-from asyncrad69.cli._bench import Concurrency, Run, Setting, Trial, recommend
+from asyncrad69.cli._get import get
+from asyncrad69.cli._recommendation import Concurrency, Run, Setting, Trial, recommend
 from asyncrad69.testing import SimulatedSource
 from replies import answer, document, inline
 from source import Asked, Scripted, ScriptedSource
@@ -126,6 +127,25 @@ def test_words(source: SimulatedSource) -> None:
     assert "AsyncRad69(url, concurrency=" in result.stdout
     assert "concurrency 1, 1 per request" in result.stderr
     assert "MB/s   first after" in result.stderr
+
+
+def test_the_source_is_asked_as_get_would_ask_it(source: SimulatedSource) -> None:
+    """What a source needs to be asked at all holds for every request of it."""
+    before = len(source.requests)
+    more = ("--packaging", "simple", "--transfer-syntax", "uncompressed", "--timeout-total", "50")
+    result = bench(source.url, source, 2, *more)
+    assert result.exit_code == 0, result.output
+    asked = source.requests[before:]
+    assert {request.packaging for request in asked} == {"simple"}
+    assert {len(request.transfer_syntaxes) for request in asked} == {2}
+
+
+@pytest.mark.parametrize("concurrency", [8, "auto"])
+def test_the_recommendation_is_options_of_get(concurrency: Concurrency) -> None:
+    """``rad69 get`` takes what is printed for it."""
+    words = _bench._options(Setting(concurrency, 10)).split()
+    assert words == ["--concurrency", str(concurrency), "--instances-per-request", "10"]
+    assert get.make_context("get", [*words, "-o", "out", "http://source/"]).params["concurrency"] == concurrency
 
 
 def test_only_a_part_is_asked_for(source: SimulatedSource) -> None:

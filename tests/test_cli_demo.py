@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from asyncrad69 import probe
 from asyncrad69.cli._app import app
 from asyncrad69.cli._source_process import source_process
 from asyncrad69.testing import SimulatedSource
@@ -84,6 +86,21 @@ def test_the_source_dies_with_its_parent() -> None:
         parent.send_signal(signal.SIGKILL)
         _, stderr = parent.communicate(timeout=30)
     assert stderr == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT to another process, which is POSIX's")
+def test_serve_says_in_json_where_it_is(tmp_path: Path) -> None:
+    """One line when it listens, for a program that waits for it; what it names is there."""
+    command = [sys.executable, "-m", "asyncrad69", "serve", "--port", "0", "--slices", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        found = asyncio.run(probe(facts["url"], repository_unique_id=facts["repository_unique_id"]))
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=30)
+    assert found.failure is None
+    assert (facts["instances"], facts["bytes"] > 0) == (82, True)
+    assert (process.returncode, rest) == (0, b"")
 
 
 def test_a_source_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -83,8 +84,10 @@ def test_a_job_from_plan_to_proof(source: SimulatedSource, job: Path) -> None:
     rows = list(csv.DictReader(StringIO(rad69("report", job).stdout)))
     assert {row["SOPInstanceUID"] for row in rows if row["State"] == "done"} == set(expected(source))
     assert len(json.loads(rad69("report", job, "--format", "json").stdout)["rows"]) == count
+    assert rad69("report", job, "--json").stdout == rad69("report", job, "--format", "json").stdout
     page = rad69("report", job, "--format", "html").stdout
     assert page.startswith("<!")
+    assert re.search(r"<p class=muted>The job as it was on \S+ \S+ UTC<", page)
     assert all(each.series_instance_uid in page for each in source.references())
     assert rad69("verify", job).stdout == f"good        {count} files\n"
     before = len(source.requests)

@@ -72,6 +72,39 @@ def test_probe_by_profile(source: SimulatedSource, profiles: Callable[[str], Pat
     assert json.loads(result.stdout)["layers"][-2]["state"] == "works"
 
 
+def test_run_by_profile(source: SimulatedSource, profiles: Callable[[str], Path], tmp_path: Path) -> None:
+    """A job takes url, folder and its own options from the profile, and what to do about files from nobody else."""
+    profiles(
+        f'[hospital]\nurl = "{source.url}"\noutput = "{tmp_path / "out"}"\nexisting = "error"\nconcurrency = 1\n'
+        'durability = "batch"\nmax-rate = "900MB/s"\nmin-free = "1kB"\nstop-after-failures = 1\n'
+    )
+    table, job = tmp_path / "table.csv", tmp_path / "job.db"
+    lines = [
+        f"{each.study_instance_uid},{each.series_instance_uid},{each.sop_instance_uid},{each.repository_unique_id}"
+        for each in source.references()[:2]
+    ]
+    table.write_text("\n".join(["StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID,RepositoryUniqueId", *lines]))
+    assert rad69("plan", table, "-o", job).exit_code == 0
+    result = rad69("--profile", "hospital", "run", job, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["done"] == 2
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 2
+    assert profile_of("hospital").default_map()["run"]["max_rate"] == "900MB/s"
+    assert rad69("run", job).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "completions"),
+    [("[hospital]\n[harbour]\n[other]\n", ["hospital", "harbour"]), ("[hospital", [])],
+    ids=["names", "no TOML"],
+)
+def test_completion(text: str, completions: list[str], profiles: Callable[[str], Path]) -> None:
+    """The shell completes the names of profiles, and shows nothing where the file is of no use."""
+    profiles(text)
+    words = {"_RAD69_COMPLETE": "bash_complete", "COMP_WORDS": "rad69 --profile h", "COMP_CWORD": "2"}
+    assert rad69(env=words).output.split() == [f"plain,{name}" for name in completions]
+
+
 def test_files_are_found_from_the_profile(profiles: Callable[[str], Path], tmp_path: Path) -> None:
     """A path in the file does not depend on where the command is run."""
     (tmp_path / "ca.pem").touch()
@@ -91,6 +124,8 @@ def test_files_are_found_from_the_profile(profiles: Callable[[str], Path], tmp_p
         pytest.param("[hospital]\nconcurrency = [1]", "line 2: concurrency: one value", id="list"),
         pytest.param('[hospital]\npackaging = "zip"', "line 2: packaging: 'zip' is not one of", id="choice"),
         pytest.param('[hospital]\nca-file = "no.pem"', "line 2: ca-file: File", id="no file"),
+        pytest.param('[hospital]\nwindow = "night"', "line 2: window: ", id="of run"),
+        pytest.param('[hospital]\nmax-rate = "fast"', "line 2: max-rate: 'fast' is not a size", id="size"),
         pytest.param('[hospital]\ntable = "a.csv"', "line 2: table: there is no such option", id="not a setting"),
         pytest.param("[hospital]\npassword-stdin = true", "stdin belongs to the command line", id="stdin"),
     ],
@@ -111,6 +146,7 @@ def test_a_wrong_file(text: str, complaint: str, profiles: Callable[[str], Path]
         f'header = "Authorization: {SECRET}"',
         f'proxy = "http://me:{SECRET}@proxy/"',
         f'url = "http://me:{SECRET}@source/"',
+        f'qido-url = "http://me:{SECRET}@archive/"',
     ],
 )
 def test_no_secret_in_the_file(line: str, profiles: Callable[[str], Path]) -> None:
@@ -198,5 +234,6 @@ def test_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the variable it is in the platform's folder for configuration."""
     monkeypatch.delenv("RAD69_PROFILES")
     assert rad69("profile", "path").stdout.strip().endswith("profiles.toml")
+    assert json.loads(rad69("profile", "path", "--json").stdout)["path"].endswith("profiles.toml")
     monkeypatch.setitem(sys.modules, "platformdirs", None)
     assert "pip install" in rad69("profile", "path").stderr

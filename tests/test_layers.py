@@ -20,7 +20,7 @@ PACKAGE = Path(asyncrad69.__file__).parent
 
 # From the ground up. A room imports from its own floor or from a lower one.
 FLOORS = [
-    {"_version", "_documents", "_errors", "_references", "_events", "_report", "_transfer_syntaxes"},
+    {"_version", "_lazy", "_documents", "_errors", "_references", "_events", "_report", "_transfer_syntaxes"},
     {
         "_content_encoding",
         "_dataset",
@@ -79,7 +79,7 @@ DOORS = {
     "anyio.from_thread": {"_blocking"},
     "httpx": {"_connection", "_endpoint", "_http_errors", "_tls", "_transport"},
     "httpcore": {"_transport"},
-    "multipart": {"_multipart", "__init__"},
+    "multipart": {"_multipart"},
     "pydicom": {"_dataset", "_dicom", "_probe", "testing", "cli"},
     "xmltodict": {"_soap", "_soap_request"},
     "dicomtrolley": {"dicomtrolley"},

@@ -5,18 +5,8 @@ Retrieve DICOM instances from an IHE Imaging Document Source with RAD-69, and pr
 asks for them by name), store or anonymise them, or decode pixels.
 """
 
-import multipart as _multipart_package
+from typing import TYPE_CHECKING
 
-if not hasattr(_multipart_package, "PushMultipartParser"):
-    # Old releases of python-multipart install a module of the same name.
-    raise ImportError(
-        f"'multipart' is not the package asyncrad69 needs, but another of that name ({_multipart_package.__name__} "
-        "from an old python-multipart). Run: pip install --upgrade python-multipart && "
-        "pip install --force-reinstall multipart"
-    )
-
-from ._blocking import Rad69, Retrieval, expand_blocking
-from ._client import AsyncRad69
 from ._documents import DocumentReference, RetrievedDocument
 from ._errors import (
     AuthenticationError,
@@ -73,17 +63,36 @@ from ._events import (
     RetryScheduled,
     SeriesFinished,
 )
-from ._instance import Instance
-from ._kos import KeyObjectSelection, read_kos, references_from_kos
+from ._lazy import imported_later
 from ._options import Limits, Options, Retry, Timeout
-from ._probe import Layer, Probe, probe
-from ._qido import expand
 from ._reference_files import references_from_table
 from ._references import InstanceReference, references_from
 from ._report import Report, Row
-from ._retrieval import AsyncRetrieval
 from ._transfer_syntaxes import AS_STORED, LOSSLESS, UNCOMPRESSED
 from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._blocking import Rad69, Retrieval, expand_blocking
+    from ._client import AsyncRad69
+    from ._instance import Instance
+    from ._kos import KeyObjectSelection, read_kos, references_from_kos
+    from ._probe import Layer, Probe, probe
+    from ._qido import expand
+    from ._retrieval import AsyncRetrieval
+else:
+    # What needs httpx or pydicom. Type checkers see no __getattr__, which would make them believe in any name.
+    __getattr__, __dir__ = imported_later(
+        __name__,
+        {
+            "_blocking": ("Rad69", "Retrieval", "expand_blocking"),
+            "_client": ("AsyncRad69",),
+            "_instance": ("Instance",),
+            "_kos": ("KeyObjectSelection", "read_kos", "references_from_kos"),
+            "_probe": ("Layer", "Probe", "probe"),
+            "_qido": ("expand",),
+            "_retrieval": ("AsyncRetrieval",),
+        },
+    )
 
 __all__ = [
     "AS_STORED",

@@ -67,10 +67,10 @@ class Download:
         self._durability = one_of("durability", durability, get_args(Durability))
         self._lock = Lock()
         self._unsynced: list[tuple[Path, Entry]] = []
-        self.root = self._template.root
+        self.root: Path = self._template.root
         with _storage_errors(self.root):
             self._records = records(self.root)
-        self.spool = Spool(threshold=SPOOL_BYTES, folder=self._records.folder)
+        self.spool: Spool = Spool(threshold=SPOOL_BYTES, folder=self._records.folder)
 
     def flush(self) -> None:
         """Sync what has to be, and enter it."""

@@ -41,7 +41,7 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self.opens_at = -math.inf
+        self.opens_at: float = -math.inf
 
     def close_until(self, time: float) -> None:
         """Let nothing through before *time*."""
@@ -121,10 +121,10 @@ class Endpoint:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.url = connection.url
-        self.gate = Gate()
+        self.url: str = connection.url
+        self.gate: Gate = Gate()
         #: The URL's scheme, host and port, for people.
-        self.origin = str(httpx.URL(connection.url).copy_with(raw_path=b"/"))
+        self.origin: str = str(httpx.URL(connection.url).copy_with(raw_path=b"/"))
         self._connection = connection
         self._client = connection.http_client
         self._errors: ErrorTable = ()

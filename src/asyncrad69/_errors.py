@@ -66,7 +66,7 @@ class Rad69Error(Exception):
 
     def __init__(self, message: str, *, references: Iterable[InstanceReference] = (), hint: str | None = None) -> None:
         super().__init__(message)
-        self.references = tuple(references)
+        self.references: tuple[InstanceReference, ...] = tuple(references)
         if hint is not None:
             self.hint = hint
 
@@ -177,11 +177,11 @@ class LimitExceeded(ProtocolError):
         self.limit = limit
         self.maximum = maximum
         if limit.startswith("max_") and self.hint is None:
-            self.hint = f"If the source is right, raise it: limits=Limits({limit}=...)."
+            self.hint: str | None = f"If the source is right, raise it: limits=Limits({limit}=...)."
         # One instance may be too large, and its neighbours not. Whatever else is too long would be so again; but what
         # a source says when it failed is nothing it will say when it does not.
-        self.asks_for_less = limit == "max_part"
-        self.retryable = self.retryable or limit == "max_fault"
+        self.asks_for_less: bool = limit == "max_part"
+        self.retryable: bool = self.retryable or limit == "max_fault"
 
 
 class SoapError(ProtocolError):
@@ -227,15 +227,15 @@ class HTTPStatusRefused(ServerError):
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         # 204 has lost the answer that the source meant to give: like an empty body, it may be there the next time.
-        self.retryable = self.retryable or http_status in {204, 408, 425, 500, 502, 504}
-        self.fatal = self.fatal or http_status in {404, 405, 410} or 300 <= http_status < 400
+        self.retryable: bool = self.retryable or http_status in {204, 408, 425, 500, 502, 504}
+        self.fatal: bool = self.fatal or http_status in {404, 405, 410} or 300 <= http_status < 400
 
 
 class AuthenticationError(HTTPStatusRefused):
     """401, 403 or 407: who we are is unknown, or not allowed to do this."""
 
     fatal = True
-    hint = "Pass auth=, login=, security_header= or a client certificate (cert=) that the source accepts."
+    hint: str | None = "Pass auth=, login=, security_header= or a client certificate (cert=) that the source accepts."
 
 
 #: For 407, which may come instead of a connection or instead of an answer.
@@ -284,7 +284,7 @@ class SoapFault(ServerError):
         self.reason = reason
         self.http_status = http_status
         # SOAP 1.2 part 1, table 5: Receiver faults may succeed later, Sender faults will not as they are.
-        self.retryable = code in {"Receiver", "Server"}
+        self.retryable: bool = code in {"Receiver", "Server"}
 
 
 class RegistryError(ServerError):
@@ -325,47 +325,51 @@ class InstanceNotAvailable(RegistryError):
 class XDSMissingDocumentError(InstanceNotAvailable):
     """No such instance at this source."""
 
-    codes = ("XDSMissingDocument",)
+    codes: ClassVar[tuple[str, ...]] = ("XDSMissingDocument",)
 
 
 class XDSDocumentUniqueIdError(InstanceNotAvailable):
     """The document unique id is not known, not available or not authorised."""
 
-    codes = ("XDSDocumentUniqueIdError",)
+    codes: ClassVar[tuple[str, ...]] = ("XDSDocumentUniqueIdError",)
 
 
 class WadoInstanceUnknown(InstanceNotAvailable):
     """The study, series or instance is unknown or no longer available (PS3.18-2014b, 6.4.4)."""
 
-    codes = tuple(f"urn:dicom:wado:{code}" for code in ("0004", "0010", "0015", "0016", "0017"))
+    codes: ClassVar[tuple[str, ...]] = tuple(
+        f"urn:dicom:wado:{code}" for code in ("0004", "0010", "0015", "0016", "0017")
+    )
 
 
 class TransferSyntaxRefused(RegistryError):
     """The source cannot encode the instance in any of the transfer syntaxes asked for."""
 
-    codes = ("urn:dicom:wado:0006", "urn:dicom:wado:0007")
-    hint = "Ask for more of them: transfer_syntaxes=AS_STORED names every one that pydicom knows."
+    codes: ClassVar[tuple[str, ...]] = ("urn:dicom:wado:0006", "urn:dicom:wado:0007")
+    hint: str | None = "Ask for more of them: transfer_syntaxes=AS_STORED names every one that pydicom knows."
 
 
 class XDSUnknownRepositoryIdError(RegistryError):
     """The repository unique id is not this source's, or cannot be resolved."""
 
-    codes = ("XDSUnknownRepositoryId", "XDSIUnknownIdsUid")
-    hint = "Pass repository_unique_id=: the KOS manifest's RetrieveLocationUID, or ask the source's operator."
+    codes: ClassVar[tuple[str, ...]] = ("XDSUnknownRepositoryId", "XDSIUnknownIdsUid")
+    hint: str | None = (
+        "Pass repository_unique_id=: the KOS manifest's RetrieveLocationUID, or ask the source's operator."
+    )
 
 
 class XDSHomeCommunityError(RegistryError):
     """The home community id is missing, unknown or its gateway cannot be reached."""
 
-    codes = ("XDSMissingHomeCommunityId", "XDSUnknownCommunity")
-    hint = "Pass home_community_id=, in the form urn:oid:1.2.3."
+    codes: ClassVar[tuple[str, ...]] = ("XDSMissingHomeCommunityId", "XDSUnknownCommunity")
+    hint: str | None = "Pass home_community_id=, in the form urn:oid:1.2.3."
 
 
 class XDSBusyError(RegistryError):
     """The source, or what stands behind it, has no time or no answer now."""
 
     retryable = True
-    codes = (
+    codes: ClassVar[tuple[str, ...]] = (
         "XDSRepositoryBusy",
         "XDSRegistryBusy",
         "XDSUnavailableCommunity",
@@ -379,7 +383,7 @@ class XDSTooMuchError(RegistryError):
 
     retryable = True
     asks_for_less = True
-    codes = (
+    codes: ClassVar[tuple[str, ...]] = (
         "XDSTooManyResults",
         "XDSRepositoryOutOfResources",
         "XDSRegistryOutOfResources",
@@ -390,13 +394,13 @@ class XDSTooMuchError(RegistryError):
 class XDSRequestError(RegistryError):
     """The source says the request itself is wrong."""
 
-    codes = ("XDSIRequestError", "urn:dicom:wado:0012", "urn:dicom:wado:0013")
+    codes: ClassVar[tuple[str, ...]] = ("XDSIRequestError", "urn:dicom:wado:0012", "urn:dicom:wado:0013")
 
 
 class XDSRepositoryError(RegistryError):
     """An error inside the source."""
 
-    codes = ("XDSRepositoryError", "XDSRegistryError")
+    codes: ClassVar[tuple[str, ...]] = ("XDSRepositoryError", "XDSRegistryError")
 
 
 _BY_CODE: dict[str, type[RegistryError]] = {
@@ -435,7 +439,7 @@ class ExistingFileError(StorageError):
     """The name of an instance's file is taken by a file with other content, which is never overwritten unasked."""
 
     fatal = False
-    hint = "Choose another target, move the file away, or pass existing='overwrite'."
+    hint: str | None = "Choose another target, move the file away, or pass existing='overwrite'."
 
 
 class IncompleteRetrieveError(Rad69Error):

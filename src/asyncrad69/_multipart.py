@@ -30,6 +30,18 @@ from ._errors import LimitExceeded, MultipartError, Rad69Error, TruncatedRespons
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
+
+def _require_push_parser(package: object) -> None:
+    """Old releases of python-multipart install a module of the same name."""
+    if not hasattr(package, "PushMultipartParser"):
+        raise ImportError(
+            "'multipart' is not the package asyncrad69 needs, but another of that name (from an old "
+            "python-multipart). Run: pip install --upgrade python-multipart && pip install --force-reinstall multipart"
+        )
+
+
+_require_push_parser(multipart)
+
 _MAX_PADDING = 256  # transport padding: gateways pad by a few characters, if at all
 
 

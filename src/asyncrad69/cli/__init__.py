@@ -1,6 +1,9 @@
 """
 The command line, ``rad69``. It reads arguments, calls the library, and says what became of it; nothing else.
 
+What the modules here import is quick to import, so that ``rad69 COMMAND --help`` answers at once. What needs httpx or
+pydicom is named where it is used, as ``asyncrad69.AsyncRad69``, and is imported then.
+
 Needs ``pip install "asyncrad69[cli]"``; ``rad69 demo`` and ``rad69 serve`` need the extra ``server``, too.
 """
 

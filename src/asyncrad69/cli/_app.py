@@ -53,9 +53,25 @@ _EPILOG: Final = (
 )
 
 
+def _profile_names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell, which has no use for complaints about the file."""
+    from ._profiles import ProfileError, profile_tables  # noqa: PLC0415 - few need it, and it imports commands
+
+    try:
+        return [name for name in profile_tables() if name.startswith(incomplete)]
+    except ProfileError:
+        return []
+
+
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="rad69", message="%(prog)s %(version)s")
-@click.option("--profile", metavar="NAME", envvar="RAD69_PROFILE", help="Take url and options from this profile.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    envvar="RAD69_PROFILE",
+    shell_complete=_profile_names,
+    help="Take url and options from this profile.",
+)
 @click.pass_context
 def app(ctx: click.Context, *, profile: str | None) -> None:
     """Retrieve DICOM instances with IHE RAD-69, and prove that all of them came."""

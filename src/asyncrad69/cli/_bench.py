@@ -6,168 +6,30 @@ import asyncio
 import json
 import traceback
 from dataclasses import dataclass, field, replace
-from statistics import median
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from asyncrad69 import AsyncRad69, IncompleteRetrieveError, Rad69Error, Retry, ServerBusy, TransferTimeout
+import asyncrad69
+from asyncrad69 import IncompleteRetrieveError, Rad69Error, Retry, ServerBusy, TransferTimeout
 
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
 from ._gathered import gathered
-from ._get import ASKED_OPTIONS, Asked
+from ._get import ASKED_OPTIONS, SOURCE_OPTIONS, Asked, RetrieveSettings
 from ._output import Output, usage_errors
 from ._progress import stderr_line
+from ._recommendation import DEFAULT_CONCURRENCY, WORTH, Recommendation, Run, Setting, Trial, megabytes, recommend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from asyncrad69 import AsyncRetrieval, InstanceReference
-
-Concurrency: TypeAlias = int | Literal["auto"]
+    from asyncrad69 import AsyncRad69, AsyncRetrieval, InstanceReference
 
 _RAISED: Final = (1, 2, 4, 8)
-_DEFAULT_CONCURRENCY: Final = 4
 _REQUEST_SIZES: Final = (None, 10, 1)
 _MAX_BYTES: Final = 100_000_000
-# Less than this is no reason to ask more of a source.
-_WORTH: Final = 1.1
-
-
-# --- figures
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What is tried. ``instances_per_request`` as the library takes it: ``None`` is a series, 0 everything."""
-
-    concurrency: Concurrency
-    instances_per_request: int | None
-
-    def __str__(self) -> str:
-        size = self.instances_per_request
-        asked = "a series" if size is None else f"{size}"
-        return f"concurrency {self.concurrency}, {asked} per request"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One retrieve: what came, how fast, and whether the source said, or showed, that it was too much."""
-
-    delivered: int
-    failed: int
-    bytes_per_second: float
-    first_instance_s: float | None
-    overloaded: bool = False
-
-
-@dataclass(slots=True)
-class Trial:
-    """A setting and its runs, one a round."""
-
-    setting: Setting
-    runs: list[Run] = field(default_factory=list)
-
-    @property
-    def rate(self) -> float:
-        """The median, in bytes a second."""
-        return median(run.bytes_per_second for run in self.runs)
-
-    @property
-    def spread(self) -> float:
-        """How far its runs are apart, in bytes a second."""
-        rates = [run.bytes_per_second for run in self.runs]
-        return max(rates) - min(rates)
-
-    @property
-    def overloaded(self) -> bool:
-        """Whether it was too much for the source, in any round."""
-        return any(run.overloaded for run in self.runs)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        firsts = [run.first_instance_s for run in self.runs if run.first_instance_s is not None]
-        return {
-            "concurrency": self.setting.concurrency,
-            "instances_per_request": self.setting.instances_per_request,
-            "rounds": len(self.runs),
-            "delivered": sum(run.delivered for run in self.runs),
-            "failed": sum(run.failed for run in self.runs),
-            "bytes_per_second": round(self.rate),
-            "spread_bytes_per_second": round(self.spread),
-            "first_instance_s": round(median(firsts), 6) if firsts else None,
-            "overloaded": self.overloaded,
-        }
-
-
-# --- what follows from them
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """The settings to use, and why, a sentence each."""
-
-    setting: Setting
-    reasons: tuple[str, ...]
-
-
-def recommend(concurrency: Sequence[Trial], request_size: Sequence[Trial]) -> Recommendation | None:
-    """
-    What to set, given what was measured; ``None`` if the source could not bear even the least.
-
-    Args:
-        concurrency: Trials that differ in it.
-        request_size: Trials at the best concurrency that differ in instances per request.
-    """
-    borne = [trial for trial in concurrency if not trial.overloaded]
-    if not borne:
-        return None
-    chosen, reason = _choose(borne, _usual(borne), _concurrency_words)
-    reasons = [reason]
-    reasons += [
-        f"concurrency {trial.setting.concurrency} is too much for the source: it was busy, or late."
-        for trial in concurrency
-        if trial.overloaded
-    ]
-    sizes = [trial for trial in request_size if not trial.overloaded]
-    usual = next((trial for trial in sizes if trial.setting.instances_per_request is None), None)
-    size = None
-    if usual is not None:
-        best, reason = _choose(sizes, usual, _size_words)
-        size = best.setting.instances_per_request
-        reasons.append(reason)
-    return Recommendation(Setting(chosen.setting.concurrency, size), tuple(reasons))
-
-
-def _usual(borne: Sequence[Trial]) -> Trial:
-    """The default, or the least that was tried where the default was not reached."""
-    return next((trial for trial in borne if trial.setting.concurrency == _DEFAULT_CONCURRENCY), borne[0])
-
-
-def _choose(trials: Sequence[Trial], usual: Trial, words: Callable[[Setting], str]) -> tuple[Trial, str]:
-    """The fastest, if it is faster than *usual* by more than chance explains."""
-    best = max(trials, key=lambda trial: trial.rate)
-    gain = best.rate - usual.rate
-    noise = max(best.spread, usual.spread, (_WORTH - 1) * usual.rate)
-    if gain <= noise:
-        return usual, f"{words(usual.setting)}: what others gain is within the noise."
-    return best, f"{words(best.setting)}: {_mb(best.rate)} MB/s; with {words(usual.setting)} it is {_mb(usual.rate)}."
-
-
-def _concurrency_words(setting: Setting) -> str:
-    default = " (the default)" if setting.concurrency == _DEFAULT_CONCURRENCY else ""
-    return f"concurrency {setting.concurrency}{default}"
-
-
-def _size_words(setting: Setting) -> str:
-    size = setting.instances_per_request
-    return "a series per request (the default)" if size is None else f"at most {size} per request"
-
-
-def _mb(rate: float) -> str:
-    return f"{rate / 1e6:.1f}"
 
 
 # --- the measurements
@@ -241,10 +103,10 @@ class Bench:
 
     def _worth_raising(self, concurrency: int) -> bool:
         # One figure is noise, and the default has to be among those that are compared.
-        if concurrency < _DEFAULT_CONCURRENCY:
+        if concurrency < DEFAULT_CONCURRENCY:
             return True
         before, now = self.concurrency[-2:]
-        return now.rate >= _WORTH * before.rate
+        return now.rate >= WORTH * before.rate
 
     async def _round(self, trials: Iterable[Trial]) -> None:
         for trial in trials:
@@ -293,8 +155,6 @@ def _is_overload(error: Rad69Error | None) -> bool:
 
 @click.command
 @click.argument("url")
-@click.option("--repository", metavar="OID", help="The source's repository unique id, where a reference has none.")
-@click.option("--home-community", metavar="URN", help="Its home community, where a reference has none.")
 @click.option(
     "--instances", type=click.IntRange(min=1), default=60, show_default=True, help="At most so many, or 100 MB."
 )
@@ -313,14 +173,13 @@ def _is_overload(error: Rad69Error | None) -> bool:
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but the result and errors.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @gathered("asked", Asked, *ASKED_OPTIONS)
+@gathered("settings", RetrieveSettings, *SOURCE_OPTIONS)
 @gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @click.pass_context
 def bench(
     ctx: click.Context,
     *,
     url: str,
-    repository: str | None,
-    home_community: str | None,
     instances: int,
     rounds: int,
     pause: float,
@@ -328,6 +187,7 @@ def bench(
     quiet: bool,
     debug: bool,
     asked: Asked,
+    settings: RetrieveSettings,
     connection: ConnectionSettings,
 ) -> None:
     """
@@ -339,12 +199,7 @@ def bench(
     output = Output(as_json=as_json, quiet=quiet, debug=debug, log_format=None, log_identifiers=False)
     references = asked.references()[:instances]
     with usage_errors():
-        client = AsyncRad69(
-            url,
-            **connection.keywords(),
-            repository_unique_id=repository,
-            home_community_id=home_community,
-        )
+        client = asyncrad69.AsyncRad69(url, **connection.keywords(), **settings.options())
     show = _silent if quiet else _row
     ctx.exit(_run(Bench(client, references, rounds, pause, show), output))
 
@@ -381,7 +236,7 @@ def _code(plan: Bench, found: Recommendation | None) -> ExitCode:
 def _row(setting: Setting, run: Run) -> None:
     first = "-" if run.first_instance_s is None else f"{run.first_instance_s:.3f}"
     stderr_line(
-        f"{setting!s:<38}{run.delivered:>5} instances{_mb(run.bytes_per_second):>9} MB/s"
+        f"{setting!s:<38}{run.delivered:>5} instances{megabytes(run.bytes_per_second):>9} MB/s"
         f"   first after {first} s   {run.failed} failed{', too much' if run.overloaded else ''}"
     )
 
@@ -391,8 +246,7 @@ def _silent(_setting: Setting, _run: Run) -> None:
 
 
 def _options(setting: Setting) -> str:
-    # "auto" is the library's only: --concurrency takes a number.
-    words = [] if setting.concurrency == "auto" else [f"--concurrency {setting.concurrency}"]
+    words = [f"--concurrency {setting.concurrency}"]
     if setting.instances_per_request is not None:
         words.append(f"--instances-per-request {setting.instances_per_request}")
     return " ".join(words)
@@ -407,8 +261,7 @@ def _in_words(found: Recommendation | None) -> Iterable[str]:
         yield "The source could not bear even one request at a time: ask its operator, and try again later."
         return
     yield from found.reasons
-    if options := _options(found.setting):
-        yield f"rad69 get:  {options}"
+    yield f"rad69 get:  {_options(found.setting)}"
     yield f"Python:     AsyncRad69(url, {_keywords(found.setting)})"
 
 

@@ -12,8 +12,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from asyncrad69._tls import SYSTEM, tls_context
-
 from ._secrets import kept, secret
 
 if TYPE_CHECKING:
@@ -91,6 +89,8 @@ class ConnectionSettings:
             raise click.UsageError("pass --ca-file or --system-trust, not both")
         if self.ca_file is None and self.client_cert is None and not self.system_trust:
             return None
+        from asyncrad69._tls import SYSTEM, tls_context  # noqa: PLC0415 - see the top of this package
+
         try:
             context = tls_context(SYSTEM if self.system_trust else self.ca_file)
         except OSError as exc:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asyncrad69 import AsyncRad69
+import asyncrad69
 
 from ._failures import ExitCode
 from ._gathered import gathered
@@ -57,5 +57,5 @@ def _demo(target: Path, slices: int, output: Output) -> ExitCode:
             f"listening at {source.url}, process {source.process_id}: "
             f"{len(source.references)} instances, {size(source.total_bytes)}"
         )
-        client = AsyncRad69(source.url)
+        client = asyncrad69.AsyncRad69(source.url)
         return retrieve(client, source.references, target, output, size_bytes=source.total_bytes)

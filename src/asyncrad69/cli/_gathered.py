@@ -22,14 +22,14 @@ def gathered(
 
     Args:
         name: The keyword.
-        kind: A dataclass with a field for each option.
+        kind: A dataclass with a field for each option; one without its option has a default.
         options: Made with ``click.option``.
     """
 
     def decorate(command: Function) -> Function:
         @wraps(command)
         def run(**given: Any) -> Any:
-            values = {field.name: given.pop(field.name) for field in fields(kind)}
+            values = {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
             return command(**given, **{name: kind(**values)})
 
         function: Function = run

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
+import asyncrad69
 from asyncrad69 import (
     AS_STORED,
     LOSSLESS,
     UNCOMPRESSED,
-    AsyncRad69,
     InstanceReference,
     InvalidReferenceError,
     Options,
@@ -22,7 +22,6 @@ from asyncrad69 import (
     Retry,
     Timeout,
     references_from,
-    references_from_kos,
     references_from_table,
 )
 from asyncrad69._references import valid_uid
@@ -56,7 +55,7 @@ class Asked:
     def references(self, others: Iterable[InstanceReference] = ()) -> tuple[InstanceReference, ...]:
         """All of them, in the order of the options below, and *others*."""
         listed = [
-            *_read(partial(references_from_kos, rejected=self.rejected), self.kos, "--kos"),
+            *_read(partial(asyncrad69.references_from_kos, rejected=self.rejected), self.kos, "--kos"),
             *_read(references_from_table, self.table, "--table"),
             *self.reference,
             *others,
@@ -120,11 +119,11 @@ class RetrieveSettings:
     home_community: str | None
     endpoint: tuple[tuple[str, str], ...]
     transfer_syntax: tuple[str, ...]
-    concurrency: int | Literal["auto"]
-    instances_per_request: int | None
+    concurrency: int | Literal["auto"] = _DEFAULTS.concurrency
+    instances_per_request: int | None = None
     packaging: str
     identity: str
-    attempts: int
+    attempts: int = _DEFAULTS.retry.attempts
     timeout_connect: float | None
     timeout_send: float | None
     timeout_first_byte: float | None
@@ -200,7 +199,8 @@ class Concurrency(click.IntRange):
         return value if value == "auto" else super().convert(value, param, ctx)
 
 
-RETRIEVE_OPTIONS: Final = (
+# What does not change with how much is asked for at once.
+SOURCE_OPTIONS: Final = (
     click.option("--repository", metavar="OID", help="The source's repository unique id, where a reference has none."),
     click.option("--home-community", metavar="URN", help="Its home community, where a reference has none."),
     click.option(
@@ -219,19 +219,6 @@ RETRIEVE_OPTIONS: Final = (
         help="What we can process: as-stored, lossless, uncompressed, or a UID; repeat it for more.",
     ),
     click.option(
-        "--concurrency",
-        type=Concurrency(),
-        default=_DEFAULTS.concurrency,
-        show_default=True,
-        help="Requests at once; auto finds out what the source bears.",
-    ),
-    click.option(
-        "--instances-per-request",
-        type=click.IntRange(min=0),
-        show_default="a series",
-        help="Split series into requests of so many; 0 asks for everything at once.",
-    ),
-    click.option(
         "--packaging",
         type=click.Choice(["mtom", "simple"]),
         default=_DEFAULTS.packaging,
@@ -245,6 +232,28 @@ RETRIEVE_OPTIONS: Final = (
         show_default=True,
         help="What must agree with the reference: all three UIDs, the instance's, or the name it came under.",
     ),
+    _timeout("--timeout-connect", _DEFAULTS.timeout.connect_s, "Name resolution, connect and TLS"),
+    _timeout("--timeout-send", _DEFAULTS.timeout.send_s, "Each write of the request"),
+    _timeout("--timeout-first-byte", _DEFAULTS.timeout.first_byte_s, "Until the answer begins"),
+    _timeout("--timeout-idle", _DEFAULTS.timeout.idle_s, "Between two reads of an answer"),
+    _timeout("--timeout-total", _DEFAULTS.timeout.total_s, "A whole exchange"),
+)
+
+RETRIEVE_OPTIONS: Final = (
+    *SOURCE_OPTIONS,
+    click.option(
+        "--concurrency",
+        type=Concurrency(),
+        default=_DEFAULTS.concurrency,
+        show_default=True,
+        help="Requests at once; auto finds out what the source bears.",
+    ),
+    click.option(
+        "--instances-per-request",
+        type=click.IntRange(min=0),
+        show_default="a series",
+        help="Split series into requests of so many; 0 asks for everything at once.",
+    ),
     click.option(
         "--attempts",
         type=click.IntRange(min=1),
@@ -252,11 +261,6 @@ RETRIEVE_OPTIONS: Final = (
         show_default=True,
         help="How often an instance is asked for before it is given up.",
     ),
-    _timeout("--timeout-connect", _DEFAULTS.timeout.connect_s, "Name resolution, connect and TLS"),
-    _timeout("--timeout-send", _DEFAULTS.timeout.send_s, "Each write of the request"),
-    _timeout("--timeout-first-byte", _DEFAULTS.timeout.first_byte_s, "Until the answer begins"),
-    _timeout("--timeout-idle", _DEFAULTS.timeout.idle_s, "Between two reads of an answer"),
-    _timeout("--timeout-total", _DEFAULTS.timeout.total_s, "A whole exchange"),
 )
 
 
@@ -320,7 +324,8 @@ def get(
     documents = [document_named(text, settings.home_community) for text in manifests]
     with usage_errors():
         keywords = connection.keywords() | settings.options()
-        client, repository = AsyncRad69(url, **keywords), AsyncRad69(manifest_url or url, **keywords)
+        client = asyncrad69.AsyncRad69(url, **keywords)
+        repository = asyncrad69.AsyncRad69(manifest_url or url, **keywords)
     try:
         of_studies = studies.references(connection)
     except Rad69Error as exc:

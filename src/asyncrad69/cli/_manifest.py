@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from asyncrad69 import AsyncRad69, DocumentReference, InvalidReferenceError, Rad69Error, RetrievedDocument
-from asyncrad69._kos import references_from_document
+import asyncrad69
+from asyncrad69 import DocumentReference, InvalidReferenceError, Rad69Error, RetrievedDocument
 
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import exit_code
@@ -23,7 +23,7 @@ from ._output import OUTPUT_OPTIONS, Output, in_options, usage_errors
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asyncrad69 import InstanceReference
+    from asyncrad69 import AsyncRad69, InstanceReference
 
 # As `references_from_table` reads them.
 _COLUMNS: Final = {
@@ -66,6 +66,8 @@ def fetched(
 
 def listed(document: RetrievedDocument, *, rejected: bool) -> tuple[InstanceReference, ...]:
     """What a manifest lists; anything else is a mistake in the command line."""
+    from asyncrad69._kos import references_from_document  # noqa: PLC0415 - see the top of this package
+
     try:
         return references_from_document(document, rejected=rejected)
     except InvalidReferenceError as exc:
@@ -103,7 +105,7 @@ def manifest(
     """
     asked = document_named(document, home_community)
     with usage_errors():
-        client = AsyncRad69(url, **connection.keywords())
+        client = asyncrad69.AsyncRad69(url, **connection.keywords())
     (got,) = fetched(client, [asked], output)
     if target is not None:
         _write(got.data, target)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from asyncrad69.jobs import Job
+import asyncrad69.jobs
 from asyncrad69.jobs._export import status_dict
 
 from ._jobs import JOB_DEBUG, JOB_JSON, job_errors, print_json, status_lines
@@ -25,7 +25,7 @@ def merge(*, jobs: tuple[Path, ...], path: Path, as_json: bool, debug: bool) -> 
 
     What several of them have is in it once: as a file, if one has it.
     """
-    with job_errors(debug=debug), Job.merge(jobs, path) as merged:
+    with job_errors(debug=debug), asyncrad69.jobs.Job.merge(jobs, path) as merged:
         status = merged.status()
     if as_json:
         print_json({"job": str(path), **status_dict(status)})

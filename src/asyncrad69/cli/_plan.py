@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from asyncrad69.jobs import Job
+import asyncrad69.jobs
 
 from ._failures import ExitCode
 from ._jobs import JOB_DEBUG, JOB_JSON, SHARD, job_errors, print_json, rejected_dicts
@@ -44,7 +44,7 @@ def plan(
     Give CSV tables and Key Object Selections. Lines that name no instance are listed with their number and what is
     wrong; the others are planned all the same, and the exit code is 3. Then: rad69 run JOB --to URL -o DIR.
     """
-    with job_errors(debug=debug), Job.plan(path, files=files, shard=shard) as job:
+    with job_errors(debug=debug), asyncrad69.jobs.Job.plan(path, files=files, shard=shard) as job:
         status, rejected = job.status(), job.rejected()
     if as_json:
         counts = {"studies": status.studies, "series": status.series, "instances": status.instances}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from asyncrad69 import InstanceReference, Probe, probe as ask
+import asyncrad69
+from asyncrad69 import InstanceReference
 
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
@@ -18,7 +19,7 @@ from ._get import ASKED_OPTIONS, Asked
 from ._output import in_options, usage_errors
 
 if TYPE_CHECKING:
-    from asyncrad69 import Layer
+    from asyncrad69 import Layer, Probe
 
 _MARKS: Final = {"works": ("ok", "green"), "fails": ("FAILS", "red"), "unknown": ("-", "bright_black")}
 _CODES: Final = {
@@ -61,7 +62,7 @@ def probe(
     """
     with usage_errors():
         found = asyncio.run(
-            ask(
+            asyncrad69.probe(
                 url,
                 _maybe_reference(asked),
                 repository_unique_id=repository,

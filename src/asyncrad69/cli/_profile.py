@@ -18,8 +18,8 @@ def profile() -> None:
     """
     Show the profiles that --profile takes.
 
-    They are in a TOML file, a table for each, with the options of `rad69 get` without their dashes, and the url. A
-    password is never in it, only where it is kept:
+    They are in a TOML file, a table for each, with the options of `rad69 get` and `rad69 run` without their dashes,
+    and the url. A password is never in it, only where it is kept:
 
     \b
     [hospital]
@@ -60,9 +60,11 @@ def show(*, name: str, as_json: bool) -> None:
 
 
 @profile.command
-def path() -> None:
+@_JSON
+def path(*, as_json: bool) -> None:
     """Say where the file is."""
-    click.echo(profiles_path())
+    found = str(profiles_path())
+    click.echo(json.dumps({"path": found}) if as_json else found)
 
 
 def _url(table: dict[str, Any]) -> str:

@@ -13,14 +13,15 @@ import click
 
 from ._connection import CONNECTION_OPTIONS
 from ._get import RETRIEVE_OPTIONS, get
+from ._run import RUN_OPTIONS, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _FILE: Final = "RAD69_PROFILES"
 _NAME: Final = "profiles.toml"
-# What takes them as its defaults.
-_COMMANDS: Final = ("bench", "get", "probe", "run")
+# What a source's profile may say beyond how it is reached and asked.
+_OF_GET: Final = frozenset(("existing", "log-format", "manifest-url", "output", "qido-url"))
 # What stands for itself, or may be a secret.
 _NOT_HERE: Final[Mapping[str, str]] = {
     "password-stdin": "stdin belongs to the command line",
@@ -49,9 +50,11 @@ class Profile:
     options: Mapping[str, Any]
     defaults: Mapping[str, Any]
 
-    def default_map(self) -> dict[str, Any]:
+    def default_map(self) -> dict[str, Mapping[str, Any]]:
         """As click takes it: for each command that has these options."""
-        return {command: dict(self.defaults) for command in _COMMANDS}
+        # A job knows what it has written, so that "existing" means other things there.
+        of_run = {name: value for name, value in self.defaults.items() if name != "existing"}
+        return {"bench": self.defaults, "get": self.defaults, "probe": self.defaults, "run": of_run}
 
 
 def profiles_path() -> Path:
@@ -114,10 +117,18 @@ def _tables(path: Path, text: str) -> dict[str, Any]:
 
 def _parameters() -> dict[str, click.Parameter]:
     """By the name that they have in the file: that of the option, without its dashes."""
-    shared = _names([*CONNECTION_OPTIONS, *RETRIEVE_OPTIONS]) | {"output", "existing", "log-format"}
-    named = {opt.lstrip("-"): param for param in get.params for opt in param.opts if opt.lstrip("-") in shared}
+    shared = [*CONNECTION_OPTIONS, *RETRIEVE_OPTIONS]
     by_name = {param.name: param for param in get.params}
-    return {**named, "url": by_name["url"], "password": by_name["password_from"]}
+    return {
+        **_named(run, _names(RUN_OPTIONS)),
+        **_named(get, _names(shared) | _OF_GET),
+        "url": by_name["url"],
+        "password": by_name["password_from"],
+    }
+
+
+def _named(command: click.Command, names: set[str]) -> dict[str, click.Parameter]:
+    return {opt.lstrip("-"): param for param in command.params for opt in param.opts if opt.lstrip("-") in names}
 
 
 def _names(options: Iterable[Any]) -> set[str]:
@@ -143,7 +154,7 @@ def _defaults(path: Path, text: str, name: str, options: Mapping[str, Any]) -> d
 
 def _parameter(parameters: Mapping[str, click.Parameter], key: str) -> click.Parameter:
     if key not in parameters:
-        raise click.BadParameter(_NOT_HERE.get(key, "there is no such option of rad69 get for a profile"))
+        raise click.BadParameter(_NOT_HERE.get(key, "there is no such option of rad69 get or run for a profile"))
     return parameters[key]
 
 
@@ -170,7 +181,7 @@ def _no_secret(key: str, value: Any) -> None:
     texts = value if isinstance(value, list) else [value]
     if key == "header" and not all(str(text).startswith("@") for text in texts):
         raise click.BadParameter('a header may be a secret: put it in a file of its own, and say header = ["@FILE"]')
-    if key in {"proxy", "url"} and "@" in str(value).partition("://")[2].partition("/")[0]:
+    if key in {"manifest-url", "proxy", "qido-url", "url"} and "@" in str(value).partition("://")[2].partition("/")[0]:
         raise click.BadParameter("credentials have no place in a profile: set RAD69_PROXY, or say user and password")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from asyncrad69.jobs import STATES, Job
+import asyncrad69.jobs
+from asyncrad69.jobs import STATES
 
 from ._html_report import ReportRow, html_report
 from ._jobs import JOB, JOB_DEBUG, job_errors
@@ -25,6 +27,7 @@ _FORMATS: Final = ("csv", "json", "html")
 @click.command
 @JOB
 @click.option("--format", "kind", type=click.Choice(_FORMATS), default="csv", show_default=True, help="In which form.")
+@click.option("--json", "kind", flag_value="json", help="The same as --format json.")
 @click.option(
     "--state",
     "states",
@@ -40,9 +43,11 @@ def report(*, job: Path, kind: str, states: tuple[JobState, ...], debug: bool) -
     It goes to stdout. The table's first columns are those that 'rad69 plan' and 'rad69 get --table' read: the report of
     what is missing can be planned again.
     """
-    with job_errors(debug=debug), Job.open(job) as opened:
+    with job_errors(debug=debug), asyncrad69.jobs.Job.open(job) as opened:
         if kind == "html":
-            sys.stdout.write(html_report(map(_report_row, opened.rows(states or STATES)), title=job.name))
+            as_of = f"The job as it was on {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+            rows = map(_report_row, opened.rows(states or STATES))
+            sys.stdout.write(html_report(rows, title=job.name, subtitle=as_of))
             return
         write = opened.write_json if kind == "json" else opened.write_csv
         write(sys.stdout, states or STATES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asyncrad69 import AsyncRad69, IncompleteRetrieveError, InstanceReference, Rad69Error, Report
+from asyncrad69 import IncompleteRetrieveError, InstanceReference, Rad69Error, Report
 
 from ._failures import ExitCode, exit_code, incomplete_exit_code
 from ._output import Output, in_options
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
+    from asyncrad69 import AsyncRad69
     from asyncrad69._events import OnEvent
 
     from ._page_file import Page

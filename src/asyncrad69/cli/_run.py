@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 import click
 from anyio import CancelScope
 
-from asyncrad69 import AsyncRad69, InvalidReferenceError, Rad69Error
-from asyncrad69.jobs import Job, Rules, Window
+import asyncrad69.jobs
+from asyncrad69 import InvalidReferenceError, Rad69Error
+from asyncrad69.jobs import Rules, Window
 from asyncrad69.jobs._export import status_dict
 
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from asyncrad69.jobs import JobStatus, Shard
+    from asyncrad69 import AsyncRad69
+    from asyncrad69.jobs import Job, JobStatus, Shard
 
     from ._progress import Silent
 
@@ -58,7 +60,7 @@ class RunSettings:
         )
 
 
-_RUN_OPTIONS: Final = (
+RUN_OPTIONS: Final = (
     click.option(
         "--window",
         metavar="HH:MM-HH:MM",
@@ -119,7 +121,7 @@ _RUN_OPTIONS: Final = (
     help="A folder, or a path with {StudyInstanceUID}, {SeriesInstanceUID} and {SOPInstanceUID} in it.",
 )
 @SHARD
-@gathered("run_settings", RunSettings, *_RUN_OPTIONS)
+@gathered("run_settings", RunSettings, *RUN_OPTIONS)
 @gathered("settings", RetrieveSettings, *RETRIEVE_OPTIONS)
 @gathered("connection", ConnectionSettings, *CONNECTION_OPTIONS)
 @gathered("output", Output, *OUTPUT_OPTIONS)
@@ -143,14 +145,14 @@ def run(
     finishes what is in flight, the second aborts, and a kill at any moment loses no more than what was in flight.
     """
     with usage_errors():
-        client = AsyncRad69(
+        client = asyncrad69.AsyncRad69(
             url,
             **connection.keywords(),
             max_bytes_per_s=run_settings.max_rate,
             max_requests_per_minute=run_settings.max_requests_per_minute,
             **settings.options(),
         )
-    with job_errors(debug=output.debug), Job.open(job) as opened:
+    with job_errors(debug=output.debug), asyncrad69.jobs.Job.open(job) as opened:
         ctx.exit(_Run(opened, client, target, shard, run_settings, output).code())
 
 

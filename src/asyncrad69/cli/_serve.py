@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 import threading
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from asyncrad69.testing import SimulatedSource
+import asyncrad69.testing
 
 from ._behaviour import behaviour_options, tls_errors, with_auth
 from ._failures import ExitCode
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from asyncrad69 import InstanceReference
+    from asyncrad69.testing import SimulatedSource
 
 _COLUMNS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "RepositoryUniqueId")
 
@@ -67,8 +69,11 @@ def require_server() -> None:
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write what the source has to this CSV file, which 'rad69 get --table' reads.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Say where it listens as one line of JSON on stdout.")
 @click.pass_context
-def serve(ctx: click.Context, /, folder: Path | None, slices: int, table: Path | None, **options: Any) -> None:
+def serve(
+    ctx: click.Context, /, folder: Path | None, slices: int, table: Path | None, *, as_json: bool, **options: Any
+) -> None:
     """
     Run a simulated source, until Ctrl-C.
 
@@ -78,9 +83,8 @@ def serve(ctx: click.Context, /, folder: Path | None, slices: int, table: Path |
     require_server()
     options = with_auth(options)
     with usage_errors(), tls_errors():
-        source = (
-            SimulatedSource.demo(slices=slices, **options) if folder is None else SimulatedSource(folder, **options)
-        )
+        simulated = asyncrad69.testing.SimulatedSource
+        source = simulated.demo(slices=slices, **options) if folder is None else simulated(folder, **options)
     references = source.references()
     if not references:
         raise click.UsageError(f"there are no DICOM instances below {folder}")
@@ -93,7 +97,7 @@ def serve(ctx: click.Context, /, folder: Path | None, slices: int, table: Path |
         source.start()
     except OSError as exc:
         raise click.UsageError(f"cannot listen at {options['host']}, port {options['port']}: {exc.strerror}") from exc
-    click.echo("\n".join(_introduction(source, table)))
+    click.echo(_as_json(source) if as_json else "\n".join(_introduction(source, table)))
     _wait_for_interrupt()
     source.stop()
     stderr_line(f"stopped after {len(source.requests):,} requests")
@@ -108,6 +112,18 @@ def _wait_for_interrupt() -> None:
             pass
     except KeyboardInterrupt:
         return
+
+
+def _as_json(source: SimulatedSource) -> str:
+    references = source.references()
+    return json.dumps(
+        {
+            "url": source.url,
+            "repository_unique_id": references[0].repository_unique_id,
+            "instances": len(references),
+            "bytes": source.total_bytes,
+        }
+    )
 
 
 def _introduction(source: SimulatedSource, table: Path | None) -> Iterator[str]:

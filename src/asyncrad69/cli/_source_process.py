@@ -16,11 +16,13 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import click
 
+import asyncrad69.testing
 from asyncrad69 import InstanceReference
-from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from asyncrad69.testing import SimulatedSource
 
 _GRACE_S: Final = 5
 
@@ -91,7 +93,7 @@ def _facts(source: SimulatedSource) -> dict[str, Any]:
 
 
 def _serve_until_stdin_ends(slices: int) -> None:
-    with SimulatedSource.demo(slices=slices) as source:
+    with asyncrad69.testing.SimulatedSource.demo(slices=slices) as source:
         sys.stdout.write(json.dumps(_facts(source)) + "\n")
         sys.stdout.flush()
         sys.stdin.buffer.read()

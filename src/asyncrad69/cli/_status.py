@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asyncrad69.jobs import Job
+import asyncrad69.jobs
 from asyncrad69.jobs._export import status_dict
 
 from ._failures import ExitCode
@@ -31,7 +31,7 @@ def status(ctx: click.Context, *, job: Path, shard: Shard | None, as_json: bool,
 
     The exit code is 0 where every instance is in its file, and 3 where not.
     """
-    with job_errors(debug=debug), Job.open(job) as opened:
+    with job_errors(debug=debug), asyncrad69.jobs.Job.open(job) as opened:
         found, rejected = opened.status(shard), opened.rejected()
     if as_json:
         print_json({**status_dict(found), "rejected": rejected_dicts(rejected)})

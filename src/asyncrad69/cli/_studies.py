@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from asyncrad69 import expand_blocking
+import asyncrad69
 
 from ._output import usage_errors
 
@@ -42,7 +42,7 @@ class Studies:
     @staticmethod
     def _instances(study_uid: str, qido_url: str, connection: ConnectionSettings) -> tuple[InstanceReference, ...]:
         with usage_errors():
-            found = expand_blocking(
+            found = asyncrad69.expand_blocking(
                 study_uid, qido_url=qido_url, ssl_context=connection.ssl_context(), proxy=connection.proxy_url()
             )
         if not found:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asyncrad69.jobs import Job
+import asyncrad69.jobs
 
 from ._failures import ExitCode
 from ._jobs import JOB, JOB_DEBUG, JOB_JSON, job_errors, print_json
@@ -37,7 +37,7 @@ def verify(ctx: click.Context, *, job: Path, ask_again: bool, as_json: bool, deb
     """
     counts: Counter[str] = Counter()
     flawed: list[Checked] = []
-    with job_errors(debug=debug), Job.open(job) as opened:
+    with job_errors(debug=debug), asyncrad69.jobs.Job.open(job) as opened:
         for each in opened.verify(ask_again=ask_again):
             counts[each.flaw or "good"] += 1
             if each.flaw is not None:

@@ -5,10 +5,18 @@ A `Job` is one SQLite file. It knows every instance by name and what has become 
 there. The command line's ``rad69 plan``, ``run``, ``status``, ``report``, ``verify`` and ``merge`` are thin around it.
 """
 
+from typing import TYPE_CHECKING
+
+from asyncrad69._lazy import imported_later
+
 from ._checking import Checked
-from ._job import Job
 from ._rules import Rules, Window
 from ._words import STATES, JobError, JobRow, JobState, JobStatus, Rejected, Shard
+
+if TYPE_CHECKING:
+    from ._job import Job
+else:
+    __getattr__, __dir__ = imported_later(__name__, {"_job": ("Job",)})
 
 __all__ = [
     "STATES",
