@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
-import trustme
 
 from asyncrad69._transport import DirectTransport
+from certificates import served, trusting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -66,8 +66,4 @@ def client(
 
 def tls(host: str = "localhost") -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """A server's context for *host*, and a client's that trusts it."""
-    authority = trustme.CA()
-    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert(host).configure_cert(theirs)
-    authority.configure_trust(ours)
-    return theirs, ours
+    return served(host), trusting()

@@ -16,8 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from replies import answer, error
+
 if TYPE_CHECKING:
     import ssl
+
+#: The header of an answer that is a bare SOAP envelope.
+SOAP = ("Content-Type: application/soap+xml",)
 
 _LENGTH = re.compile(r"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 
@@ -72,6 +77,13 @@ class Scripted:
 
 #: What to answer; ``None`` closes the connection without a word.
 Script: TypeAlias = Callable[[Asked], Scripted | None]
+
+
+def no(asked: Asked) -> Scripted:
+    """A well-formed refusal of every instance: the request has arrived, and who asks is known."""
+    errors = [error("XDSMissingDocument", location=uid) for uid in asked.wanted]
+    status = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
+    return Scripted(headers=SOAP, body=answer(status=status, errors=errors, relates_to=asked.message_id).encode())
 
 
 class ScriptedSource:

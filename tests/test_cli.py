@@ -8,7 +8,6 @@ import re
 import shlex
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
-import trustme
 from click.testing import CliRunner, Result
 from rich.console import Console
 
@@ -42,10 +40,12 @@ from asyncrad69.cli._failures import ExitCode, without_uids
 from asyncrad69.cli._output import Output, in_options
 from asyncrad69.cli._profiles import profile_of
 from asyncrad69.cli._progress import Bar, Lines, Log, Silent, Tally, bar, duration, size
-from asyncrad69.testing import SimulatedSource
+from asyncrad69.testing import SimulatedSource, kos_bytes, write_kos
+from certificates import authority, served
 from source import Scripted, ScriptedSource
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 STUDY, SERIES, INSTANCE = "1.2.826.0.1.1", "1.2.826.0.1.1.2", "1.2.826.0.1.1.2.3"
@@ -244,12 +244,11 @@ def test_get_by_reference_and_template(source: SimulatedSource, tmp_path: Path) 
     assert (tmp_path / f"{first.sop_instance_uid}.dcm").read_bytes() == source.data(first.sop_instance_uid)
 
 
-def test_get_by_kos(source: SimulatedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_by_kos(source: SimulatedSource, tmp_path: Path) -> None:
     """What a manifest lists is asked for, together with the rest of the command line."""
     first, second = source.references()[:2]
-    monkeypatch.setattr("asyncrad69.references_from_kos", lambda _, **__: (first,))
     kos = tmp_path / "manifest.dcm"
-    kos.touch()
+    kos.write_bytes(kos_bytes(write_kos([first])))
     more = ("--repository", REPOSITORY, "--reference", path_of(second))
     result = rad69("get", source.url, "--kos", kos, *more, "-o", tmp_path / "out", "--json")
     assert [row["sop_instance_uid"] for row in json.loads(result.stdout)["rows"]] == [
@@ -280,9 +279,7 @@ def test_get_concurrency(concurrency: str, code: int, source: SimulatedSource, t
     [
         pytest.param((), "Missing argument 'URL'", id="nothing"),
         pytest.param(("http://127.0.0.1:1/", *ONE), "Missing option '-o'", id="no target"),
-        pytest.param(
-            ("http://127.0.0.1:1/", "-o", "out"), "pass --kos, --table, --reference or --manifest", id="no references"
-        ),
+        pytest.param(("http://127.0.0.1:1/", "-o", "out"), "e.g. by --kos, --table or --reference", id="no references"),
         pytest.param(("ftp://x/", *ONE, "-o", "out"), "url is the RAD-69 endpoint", id="not an http url"),
         pytest.param(("http://a:b@x/", *ONE, "-o", "out"), "--user", id="credentials in the url"),
         pytest.param(("http://127.0.0.1:1/", *ONE[2:], "-o", "out"), "pass --repository", id="no repository"),
@@ -546,12 +543,10 @@ def test_a_security_header_that_is_none(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's store is no file that a test can name")
-def test_system_trust(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--system-trust trusts what the operating system trusts, and says which extra it needs where it needs one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    with ScriptedSource(lambda _: Scripted(status="404 Not Found"), tls=context) as server:
+    authority().cert_pem.write_to_path(tmp_path / "ca.pem")
+    with ScriptedSource(lambda _: Scripted(status="404 Not Found"), tls=served()) as server:
         args = ("get", server.url, *ONE, "-o", tmp_path / "out", "--attempts", 1)
         assert rad69(*args).exit_code == 5
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -590,21 +585,12 @@ def test_proxy(tmp_path: Path) -> None:
     assert proxy.headers[0]["host"] == "source.invalid"
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-def test_tls(authority: trustme.CA, tmp_path: Path) -> None:
+def test_tls(tmp_path: Path) -> None:
     """An unknown authority is exit code 5 and names the option; with that and our certificate we get through."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    authority.configure_trust(context)
-    context.verify_mode = ssl.CERT_REQUIRED
     ca_file, certificate = tmp_path / "ca.pem", tmp_path / "client.pem"
-    authority.cert_pem.write_to_path(ca_file)
-    authority.issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(certificate)
-    with web_server(404, context=context) as server:
+    authority().cert_pem.write_to_path(ca_file)
+    authority().issue_cert("client.example").private_key_and_cert_chain_pem.write_to_path(certificate)
+    with web_server(404, context=served(asks=True)) as server:
         args = ("get", server.url, *ONE, "-o", tmp_path / "out", "--attempts", 1)
         unknown = rad69(*args)
         known = rad69(*args, "--ca-file", ca_file, "--client-cert", certificate)
@@ -835,9 +821,8 @@ def test_serve_badly(tmp_path: Path) -> None:
 
 def test_serve_asks_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The secret is in the environment; who knows it gets what is served over TLS, and slowly."""
-    ca = trustme.CA()
-    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
-    ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority().cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     monkeypatch.setenv("RAD69_PASSWORD", SECRET)
     slow = ("--latency", 0.001, "--latency-per-instance", 0.001, "--bytes-per-s", 1e6, "--max-concurrency", 1)
     with serving("--slices", 0, "--user", "u", "--certfile", tmp_path / "server.pem", *slow) as (_, says):

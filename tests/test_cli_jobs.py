@@ -148,7 +148,9 @@ def test_without_a_repository_the_message_names_the_option(job: Path, source: Si
 
 def test_a_source_that_is_not_there(job: Path) -> None:
     """Unreachable: its own code, and all is still to be asked for."""
-    result = rad69("run", job, "--to", "http://127.0.0.1:9/rad69", "--repository", "1.2", "-o", "x", "--json")
+    result = rad69(
+        "run", job, "--to", "http://127.0.0.1:9/rad69", "--repository", "1.2", "-o", job.parent / "images", "--json"
+    )
     assert result.exit_code == 5
     found = json.loads(result.stdout)
     assert found["error"]["class"] == "ConnectionFailed"

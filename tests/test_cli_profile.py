@@ -72,6 +72,16 @@ def test_probe_by_profile(source: SimulatedSource, profiles: Callable[[str], Pat
     assert json.loads(result.stdout)["layers"][-2]["state"] == "works"
 
 
+def test_manifest_by_profile(source: SimulatedSource, profiles: Callable[[str], Path], tmp_path: Path) -> None:
+    """So does what asks a repository; its list does not go where the instances go."""
+    profiles(f'[hospital]\nurl = "{source.url}"\noutput = "{tmp_path / "images"}"\n')
+    document = source.publish()
+    named = f"{document.repository_unique_id}/{document.document_unique_id}"
+    result = rad69("--profile", "hospital", "manifest", "--document", named)
+    assert result.exit_code == 0, result.output
+    assert len(result.stdout.splitlines()) == 1 + len(source.references())
+
+
 def test_run_by_profile(source: SimulatedSource, profiles: Callable[[str], Path], tmp_path: Path) -> None:
     """A job takes url, folder and its own options from the profile, and what to do about files from nobody else."""
     profiles(

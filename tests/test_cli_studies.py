@@ -54,7 +54,7 @@ def test_an_archive_that_refuses(source: SimulatedSource, tmp_path: Path, status
     ("arguments", "complaint"),
     [
         (("--study", "1.2"), "--qido-url"),
-        (("--qido-url", "http://127.0.0.1:1/"), "nothing to retrieve"),
+        (("--qido-url", "http://127.0.0.1:1/"), "nothing is asked for"),
         (("--study", "x", "--qido-url", "http://127.0.0.1:1/"), "not a UID"),
         (("--study", "1.2", "--qido-url", "archive"), "DICOMweb service"),
     ],

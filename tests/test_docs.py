@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 import shlex
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -208,6 +209,15 @@ def anchors(page: Path) -> set[str]:
     """What a link into a page may name: its headings, as they become fragments."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_keyword_of_the_client_is_documented() -> None:
+    """docs/options.md names all that is no option of a retrieve."""
+    text = (pages.ROOT / "docs/options.md").read_text(encoding="utf-8")
+    keywords = {
+        each.name for each in inspect.signature(AsyncRad69).parameters.values() if each.kind is each.KEYWORD_ONLY
+    }
+    assert not {name for name in keywords if f"`{name}`" not in text}
 
 
 @pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.name)

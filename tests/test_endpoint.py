@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import ssl
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,25 +33,15 @@ from asyncrad69 import (
 )
 from asyncrad69._http_errors import error_table, translate
 from asyncrad69._transport import FramingTooLong
+from certificates import authority, served, trusting
 from replies import answer, error as registry_error, fault_12
-from source import Asked, Scripted, ScriptedSource
+from source import SOAP, Asked, Scripted, ScriptedSource, no
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
 
 REFERENCE = InstanceReference("1.2.3", "1.2.3.1", "1.2.3.1.1", repository_unique_id="1.9")
-SOAP = ("Content-Type: application/soap+xml",)
 ONCE = Retry(attempts=1)
-
-
-def no(asked: Asked) -> Scripted:
-    """A well-formed refusal of the instance."""
-    refusal = answer(
-        status="urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure",
-        errors=[registry_error("XDSMissingDocument", location=REFERENCE.sop_instance_uid)],
-        relates_to=asked.message_id,
-    )
-    return Scripted(headers=SOAP, body=refusal.encode())
 
 
 async def failure(url: str, **options: Any) -> Rad69Error:
@@ -124,33 +113,10 @@ async def test_redirects_are_refused(status: str) -> None:
 # --- TLS -----------------------------------------------------------------------------------------------
 
 
-@cache
-def authority() -> trustme.CA:
-    """A certificate authority that nobody trusts yet."""
-    return trustme.CA()
-
-
-def served(*names: str, client_certificate: bool = False) -> ssl.SSLContext:
-    """The server's side, with a certificate for *names*."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority().issue_cert(*names).configure_cert(context)
-    if client_certificate:
-        context.verify_mode = ssl.CERT_REQUIRED
-        authority().configure_trust(context)
-    return context
-
-
-def trusting() -> ssl.SSLContext:
-    """Our side, which trusts the authority."""
-    context = ssl.create_default_context()
-    authority().configure_trust(context)
-    return context
-
-
 @pytest.mark.anyio
 async def test_tls_that_is_right() -> None:
     """A trusted certificate for this host lets the request through."""
-    with ScriptedSource(no, tls=served("localhost")) as source:
+    with ScriptedSource(no, tls=served()) as source:
         assert isinstance(await failure(source.url, ssl_context=trusting()), XDSMissingDocumentError)
 
 
@@ -158,9 +124,9 @@ async def test_tls_that_is_right() -> None:
 @pytest.mark.parametrize(
     ("tls", "trust", "message", "hint"),
     [
-        (lambda: served("localhost"), False, "an authority this Python does not know", "verify='/path/to/ca.pem'"),
+        (served, False, "an authority this Python does not know", "verify='/path/to/ca.pem'"),
         (lambda: served("elsewhere.example"), True, "for another host", "The URL must use the name"),
-        (lambda: served("localhost", client_certificate=True), True, "requires a client certificate", "ssl_context="),
+        (lambda: served(asks=True), True, "requires a client certificate", "ssl_context="),
         (lambda: None, True, "does not speak TLS on this port", "http://"),
     ],
     ids=["unknown authority", "another host", "client certificate", "no TLS"],
@@ -381,7 +347,7 @@ async def test_verify_is_a_file_of_authorities(tmp_path: Path, kind: type[str | 
     own, other = tmp_path / "ca.pem", tmp_path / "other.pem"
     authority().cert_pem.write_to_path(str(own))
     trustme.CA().cert_pem.write_to_path(str(other))
-    with ScriptedSource(no, tls=served("localhost")) as source:
+    with ScriptedSource(no, tls=served()) as source:
         assert isinstance(await failure(source.url, verify=kind(own)), XDSMissingDocumentError)
         assert isinstance(await failure(source.url, verify=kind(other)), TLSError)
     with ScriptedSource(no, tls=served("elsewhere.example")) as source:

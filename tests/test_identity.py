@@ -26,8 +26,8 @@ from asyncrad69 import (
     XDSMissingDocumentError,
     expand,
 )
-from replies import answer, error as registry_error, fault_12
-from source import Asked, Scripted, ScriptedSource
+from replies import fault_12
+from source import SOAP, Asked, Scripted, ScriptedSource, no
 from test_security_header import conditions, security
 
 if TYPE_CHECKING:
@@ -36,17 +36,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 SERIES = [InstanceReference("1.2.3", "1.2.3.1", f"1.2.3.1.{n}", repository_unique_id="1.9") for n in range(1, 9)]
-SOAP = ("Content-Type: application/soap+xml",)
 UNAUTHORIZED = Scripted(status="401 Unauthorized")
 LOGIN_PAGE = Scripted(headers=("Content-Type: text/html",), body=b"<html>secret</html>")
 TO_LOGIN = Scripted(status="302 Found", headers=("Location: /login",))
-
-
-def no(asked: Asked) -> Scripted:
-    """A well-formed refusal of every instance: who asks is known, and that is all these tests want."""
-    errors = [registry_error("XDSMissingDocument", location=uid) for uid in asked.wanted]
-    status = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
-    return Scripted(headers=SOAP, body=answer(status=status, errors=errors, relates_to=asked.message_id).encode())
 
 
 def fault(subcode: str) -> Scripted:

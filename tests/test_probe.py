@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-import trustme
 from click.testing import CliRunner, Result
 
 from asyncrad69 import InstanceReference, Probe, Timeout, probe
 from asyncrad69._probe import LAYERS
 from asyncrad69.cli._app import app
 from asyncrad69.testing import SimulatedSource
+from certificates import served, trusting
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
@@ -166,12 +166,8 @@ def test_an_instance_that_is_not_there(source: SimulatedSource) -> None:
 def test_tls_and_its_certificate(days: int, hint: str) -> None:
     """The protocol's version, the certificate's name and its end are said, and an early end has a hint."""
     end = datetime.now(UTC) + timedelta(days=days)
-    authority = trustme.CA()
-    context, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost", not_after=end).configure_cert(context)
-    authority.configure_trust(ours)
-    with server(context=context) as url:
-        found = ask(url, ssl_context=ours)
+    with server(context=served(not_after=end)) as url:
+        found = ask(url, ssl_context=trusting())
     assert found["tls"].says == f"TLSv1.3, certificate for localhost, valid until {end:%Y-%m-%d}"
     assert found["tls"].hint == hint
     assert works_up_to(found, "soap")
@@ -212,9 +208,7 @@ def test_a_closed_port() -> None:
 
 def test_an_unknown_authority() -> None:
     """The hint says where its certificate goes."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    with server(context=context) as url:
+    with server(context=served()) as url:
         found = ask(url)
     assert works_up_to(found, "tls")
     assert found["tcp"].state == "works"
@@ -349,9 +343,7 @@ def test_exit_codes(answer: dict[str, Any], code: int) -> None:
 
 def test_command_speaks_of_options() -> None:
     """Hints name options, not keywords."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    with server(context=context) as url:
+    with server(context=served()) as url:
         result = rad69("probe", url)
     assert result.exit_code == 5
     assert "--ca-file" in result.stdout

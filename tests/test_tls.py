@@ -40,8 +40,8 @@ from asyncrad69 import (
 )
 from asyncrad69._tls import tls_context
 from asyncrad69.testing import SimulatedSource, write_kos
-from replies import answer, error as registry_error
-from source import Asked, Scripted, ScriptedSource
+from certificates import authority, served
+from source import Asked, Scripted, ScriptedSource, no
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,14 +54,6 @@ SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 
 
-def no(asked: Asked) -> Scripted:
-    """A well-formed refusal of the instance: the request has arrived."""
-    errors = [registry_error("XDSMissingDocument", location=REFERENCE.sop_instance_uid)]
-    status = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
-    body = answer(status=status, errors=errors, relates_to=asked.message_id)
-    return Scripted(headers=("Content-Type: application/soap+xml",), body=body.encode())
-
-
 async def failure(url: str, **options: Any) -> Rad69Error:
     """What asking for one instance ends with."""
     async with AsyncRad69(url, retry=Retry(attempts=1), **options) as rad69:
@@ -71,25 +63,9 @@ async def failure(url: str, **options: Any) -> Rad69Error:
 
 
 @cache
-def authority() -> trustme.CA:
-    """A certificate authority that nobody else trusts."""
-    return trustme.CA()
-
-
-@cache
 def client() -> trustme.LeafCert:
     """Our certificate."""
     return authority().issue_cert("client@asyncrad69.test")
-
-
-def served(host: str = "localhost", *, asks: bool = False) -> ssl.SSLContext:
-    """The server's side; one that *asks* wants the client's certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority().issue_cert(host).configure_cert(context)
-    if asks:
-        context.verify_mode = ssl.CERT_REQUIRED
-        authority().configure_trust(context)
-    return context
 
 
 class Files:

@@ -8,12 +8,12 @@ import ssl
 
 import httpx
 import pytest
-import trustme
 
 from asyncrad69 import AsyncRad69
 from asyncrad69._connection import _environment_proxy
 from asyncrad69._transport import FramingTooLong
 from asyncrad69.testing import SimulatedSource
+from certificates import served, trusting
 from serving import CHUNKED, OK, client, sends, serving, tls
 
 pytestmark = pytest.mark.anyio
@@ -76,11 +76,9 @@ async def test_a_big_body_over_tls_is_the_same(version: ssl.TLSVersion) -> None:
 @pytest.mark.parametrize("fault", ["unknown authority", "wrong host"])
 async def test_a_certificate_is_checked(fault: str) -> None:
     """A server that is not who the URL names is refused before the request is sent."""
-    authority = trustme.CA()
-    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("other.example" if fault == "wrong host" else "localhost").configure_cert(theirs)
-    if fault == "wrong host":
-        authority.configure_trust(ours)
+    wrong_host = fault == "wrong host"
+    theirs = served("other.example" if wrong_host else "localhost")
+    ours = trusting() if wrong_host else ssl.create_default_context()
     async with serving(sends(OK + b"\r\n"), theirs) as url, client(ours) as http:
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             await http.get(url)
@@ -196,14 +194,7 @@ async def test_digest_authentication_asks_twice() -> None:
 @pytest.mark.parametrize("shown", [True, False])
 async def test_a_client_certificate(shown: bool) -> None:
     """A certificate in the ssl_context is shown to a server that requires one, and its absence is an error."""
-    authority = trustme.CA()
-    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(theirs)
-    authority.configure_trust(theirs)
-    authority.configure_trust(ours)
-    theirs.verify_mode = ssl.CERT_REQUIRED
-    if shown:
-        authority.issue_cert("client.example").configure_cert(ours)
+    theirs, ours = served(asks=True), trusting(shows=shown)
     async with serving(sends(OK + b"Content-Length: 2\r\n\r\nok"), theirs) as url, client(ours) as http:
         if shown:
             assert (await http.get(url)).content == b"ok"

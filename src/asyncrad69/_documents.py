@@ -40,7 +40,9 @@ class DocumentReference:
         valid_addressing(self.repository_unique_id, self.home_community_id)
         text = self.document_unique_id
         if not isinstance(text, str) or len(text) > _MAX_LENGTH or not _DOCUMENT_UNIQUE_ID.fullmatch(text):
-            raise InvalidReferenceError("document_unique_id: is an OID, e.g. 1.2.3, or an OID, ^ and an extension")
+            raise InvalidReferenceError(
+                "document_unique_id: neither an OID, e.g. 1.2.3, nor an OID with ^ and an extension"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ The only room that knows multipart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from email.message import Message
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -233,15 +232,6 @@ _DELIMITER: Final = "delimiter"
 _CLOSING: Final = "closing delimiter"
 _DATA: Final = "data"
 _UNDECIDED: Final = "undecided"
-
-
-@dataclass(slots=True)
-class _Match:
-    """A delimiter in the buffer: where the data before it ends, and where the bytes after it begin."""
-
-    kind: str
-    data_end: int
-    next: int
 
 
 class _RelatedParser(multipart.PushMultipartParser):

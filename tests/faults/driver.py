@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import ssl
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import trustme
 
 from asyncrad69 import AsyncRad69, IncompleteRetrieveError, Rad69Error, Report, Retry
+from certificates import served, trusting
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Iterator
 
     from .server import FaultServer
@@ -44,25 +44,15 @@ SUMMARIES: list[str] = []
 
 
 @cache
-def authority() -> trustme.CA:
-    """A certificate authority for this run."""
-    return trustme.CA()
-
-
-@cache
 def server_context() -> ssl.SSLContext:
     """TLS for ``localhost``."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority().issue_cert("localhost").configure_cert(context)
-    return context
+    return served()
 
 
 @cache
 def client_context() -> ssl.SSLContext:
-    """TLS that trusts `server_context`, and is quicker to make than one with the world's authorities."""
-    context = ssl.create_default_context(cadata=authority().cert_pem.bytes().decode())
-    assert context.verify_mode == ssl.CERT_REQUIRED
-    return context
+    """TLS that trusts `server_context`."""
+    return trusting()
 
 
 # Worker threads that a backend keeps for the next one who needs a thread.

@@ -23,51 +23,36 @@ from asyncrad69 import (
     TransferTimeout,
     TransportError,
 )
+from certificates import served, trusting
 
-from .driver import AT_ONCE, authority, client, client_context, nothing_left, retrieve, server_context
+from .driver import AT_ONCE, client, client_context, nothing_left, retrieve, server_context
 from .server import Behaviour, Exchange, FaultServer, good
 from .wire import Study
 
 STUDY = Study.of(per_series=2)
 
 
-def _context(**changes: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority().issue_cert("localhost").configure_cert(context)
-    for name, value in changes.items():
-        setattr(context, name, value)
-    return context
-
-
 def _other_authority() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    return context
+    return served(by=trustme.CA())
 
 
 def _other_host() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority().issue_cert("elsewhere.example").configure_cert(context)
-    return context
+    return served("elsewhere.example")
 
 
 def _expired() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    authority().issue_cert("localhost", not_after=yesterday).configure_cert(context)
-    return context
+    return served(not_after=datetime.now(UTC) - timedelta(days=1))
 
 
 def _client_certificate_required() -> ssl.SSLContext:
-    context = _context(verify_mode=ssl.CERT_REQUIRED)
-    authority().configure_trust(context)
-    return context
+    return served(asks=True)
 
 
 def _old_version() -> ssl.SSLContext:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        context = _context(minimum_version=ssl.TLSVersion.TLSv1, maximum_version=ssl.TLSVersion.TLSv1_1)
+        context = served()
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     return context
 
@@ -132,7 +117,7 @@ def test_connection_lost_before_the_reply_may_be_a_missing_certificate(
 
 def test_client_certificate_is_accepted() -> None:
     """The same source, and a context with a certificate: everything arrives."""
-    context = client_context_with_certificate()
+    context = trusting(shows=True)
 
     async def main() -> None:
         async with AsyncRad69(server.url, repository_unique_id="1.2.3", ssl_context=context) as rad69:
@@ -140,13 +125,6 @@ def test_client_certificate_is_accepted() -> None:
 
     with nothing_left(), FaultServer(STUDY, good, ssl_context=_client_certificate_required()) as server:
         asyncio.run(main())
-
-
-def client_context_with_certificate() -> ssl.SSLContext:
-    """TLS that trusts the source and shows who we are."""
-    context = ssl.create_default_context(cadata=authority().cert_pem.bytes().decode())
-    authority().issue_cert("client.example").configure_cert(context)
-    return context
 
 
 def _hold(connection: socket.socket) -> None:

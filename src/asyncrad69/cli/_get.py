@@ -61,7 +61,7 @@ class Asked:
             *others,
         ]
         if not listed:
-            raise click.UsageError("nothing to retrieve: pass --kos, --table, --reference or --manifest")
+            raise click.UsageError("nothing is asked for: name instances, e.g. by --kos, --table or --reference")
         with usage_errors():
             return references_from(listed)
 

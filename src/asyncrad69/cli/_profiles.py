@@ -54,7 +54,10 @@ class Profile:
         """As click takes it: for each command that has these options."""
         # A job knows what it has written, so that "existing" means other things there.
         of_run = {name: value for name, value in self.defaults.items() if name != "existing"}
-        return {"bench": self.defaults, "get": self.defaults, "probe": self.defaults, "run": of_run}
+        # What rad69 manifest writes is one file, and does not go where the instances go.
+        of_manifest = {name: value for name, value in self.defaults.items() if name != "target"}
+        shared = dict.fromkeys(("bench", "get", "probe"), self.defaults)
+        return {**shared, "run": of_run, "manifest": of_manifest}
 
 
 def profiles_path() -> Path:

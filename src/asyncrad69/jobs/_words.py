@@ -114,7 +114,8 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 0 <= self.number < self.count:
-            raise ValueError(f"a shard is numbered from 0: 0/{max(1, self.count)} to {max(1, self.count) - 1} of them")
+            count = max(1, self.count)
+            raise ValueError(f"shards are numbered from 0: of {count} the last is {count - 1}/{count}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
