@@ -66,6 +66,7 @@ class Download:
         self._existing = one_of("existing", existing, get_args(Existing))
         self._durability = one_of("durability", durability, get_args(Durability))
         self._lock = Lock()
+        self._folders: set[Path] = set()  # those of this download, which need not be looked at for each file
         self._unsynced: list[tuple[Path, Entry]] = []
         self.root: Path = self._template.root
         with _storage_errors(self.root):
@@ -133,12 +134,17 @@ class Download:
         """
         path = self._template.path(instance.reference)
         with _storage_errors(path):
-            make_folder(path.parent, self._template.root)
+            self._make_folder(path.parent)
             content = self._file(instance)
             digest = _sha256_of(instance.chunks(_HASHED_AT_ONCE))
             publish(content.name, path, overwrite=self._existing == "overwrite")
             self._enter(path, self._entry(instance.reference, path, digest))
         return path
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._folders:
+            make_folder(folder, self._template.root)
+            self._folders.add(folder)
 
     def _file(self, instance: Instance) -> FileContent:
         if isinstance(instance.content, FileContent):
