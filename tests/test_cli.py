@@ -819,6 +819,14 @@ def test_serve_badly(tmp_path: Path) -> None:
     assert stderr == "stopped after 3 requests\n"
 
 
+def test_a_security_header_that_is_missing(tmp_path: Path) -> None:
+    """What refuses us as a SOAP fault is exit code 4, too, with the options that may help."""
+    with serving("--slices", 0, "--security-header") as (_, says):
+        result = rad69(*says["fetch"].split()[1:-1], tmp_path / "out")
+    assert result.exit_code == 4, result.output
+    assert "--security-header" in result.stderr
+
+
 def test_serve_asks_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The secret is in the environment; who knows it gets what is served over TLS, and slowly."""
     authority().cert_pem.write_to_path(tmp_path / "ca.pem")

@@ -201,3 +201,11 @@ def test_a_status_decides_what_to_do(status: int, retryable: bool, fatal: bool) 
 def test_a_faults_code_decides_what_to_do(code: str, retryable: bool) -> None:
     """SOAP 1.2 part 1, table 5."""
     assert errors.SoapFault("x", code=code).retryable is retryable
+
+
+@pytest.mark.parametrize(("subcode", "refuses"), [("FailedAuthentication", True), ("ActionNotSupported", False)])
+def test_a_fault_of_ws_security_is_about_us(subcode: str, refuses: bool) -> None:
+    """It is told apart from others, and says what may be passed."""
+    fault = errors.SoapFault("x", code="Sender", subcodes=(subcode,))
+    assert fault.refuses_us is refuses
+    assert ("security_header=" in (fault.hint or "")) is refuses

@@ -34,7 +34,7 @@ All of them pickle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -255,6 +255,21 @@ class ServerBusy(HTTPStatusRefused):
     retryable = True
 
 
+# OASIS WSS SOAP Message Security 1.1, 12.
+_SECURITY_FAULTS: Final = frozenset(
+    (
+        "FailedAuthentication",
+        "FailedCheck",
+        "InvalidSecurity",
+        "InvalidSecurityToken",
+        "MessageExpired",
+        "SecurityTokenUnavailable",
+        "UnsupportedAlgorithm",
+        "UnsupportedSecurityToken",
+    )
+)
+
+
 class SoapFault(ServerError):
     """
     A SOAP fault (SOAP 1.2 part 1, 5.4; SOAP 1.1, 4.4).
@@ -264,6 +279,7 @@ class SoapFault(ServerError):
         subcodes: The local names of its subcodes, outermost first.
         reason: The server's text. It is not in the message, nor in a pickle: a server may write anything there.
         http_status: The HTTP status it came with.
+        refuses_us: Whether it is a fault of WS-Security: the security header is lacking, or not accepted.
     """
 
     _free_texts = frozenset(("reason",))
@@ -283,6 +299,9 @@ class SoapFault(ServerError):
         self.subcodes = subcodes
         self.reason = reason
         self.http_status = http_status
+        self.refuses_us = not _SECURITY_FAULTS.isdisjoint((code, *subcodes))
+        if self.refuses_us and not self.hint:
+            self.hint = AuthenticationError.hint
         # SOAP 1.2 part 1, table 5: Receiver faults may succeed later, Sender faults will not as they are.
         self.retryable: bool = code in {"Receiver", "Server"}
 

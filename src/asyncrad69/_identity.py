@@ -30,17 +30,6 @@ T = TypeVar("T")
 # RFC 6750 2.1: b64token.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)
 
-# OASIS WSS SOAP message security 1.1, 12.
-_SECURITY_FAULTS: Final = frozenset(
-    (
-        "InvalidSecurity",
-        "InvalidSecurityToken",
-        "FailedAuthentication",
-        "FailedCheck",
-        "MessageExpired",
-        "SecurityTokenUnavailable",
-    )
-)
 _HTML: Final = frozenset(("text/html", "application/xhtml+xml"))
 
 
@@ -133,7 +122,7 @@ class Identity:
         if isinstance(error, AuthenticationError):
             return error.http_status == 401 and (login or new_header or self._new_token is not None)
         if isinstance(error, SoapFault):
-            return new_header and not _SECURITY_FAULTS.isdisjoint((error.code, *error.subcodes))
+            return new_header and error.refuses_us
         # A login page, or the way to one.
         is_page = isinstance(error, NotARad69Response) and error.content_type in _HTML
         return login and (is_page or (isinstance(error, HTTPStatusRefused) and 300 <= error.http_status < 400))

@@ -125,20 +125,6 @@ class Findings:
         return tuple(self._layers.get(name) or Layer(name=name, state="unknown", says="not reached") for name in LAYERS)
 
 
-# OASIS WSS SOAP Message Security 1.1, 12: the fault codes of a security header that was not accepted.
-_SECURITY_CODES: Final = frozenset(
-    (
-        "FailedAuthentication",
-        "FailedCheck",
-        "InvalidSecurity",
-        "InvalidSecurityToken",
-        "MessageExpired",
-        "SecurityTokenUnavailable",
-        "UnsupportedAlgorithm",
-        "UnsupportedSecurityToken",
-    )
-)
-
 # The first that fits, so the most specific first.
 _LAYER_OF: Final[tuple[tuple[type[Rad69Error], LayerName], ...]] = (
     (TLSError, "tls"),
@@ -162,6 +148,6 @@ _HINTS: Final[dict[LayerName, str]] = {
 def _layer_of(error: Rad69Error) -> LayerName:
     if isinstance(error, TransferTimeout) and error.phase == "connect":
         return "tcp"
-    if isinstance(error, SoapFault) and _SECURITY_CODES.intersection((error.code, *error.subcodes)):
+    if isinstance(error, SoapFault) and error.refuses_us:
         return "auth"
     return next((name for kind, name in _LAYER_OF if isinstance(error, kind)), "soap")

@@ -14,6 +14,7 @@ from asyncrad69 import (
     Rad69Error,
     ServerBusy,
     SoapError,
+    SoapFault,
     StorageError,
     TransportError,
 )
@@ -52,6 +53,8 @@ def exit_code(error: Rad69Error) -> ExitCode:
     """The exit code for what ended a retrieve, or an instance."""
     if isinstance(error, HTTPStatusRefused) and error.fatal and not isinstance(error, AuthenticationError):
         return ExitCode.NOT_RAD69  # 404, 405, a redirect: there is a web server, but no such endpoint
+    if isinstance(error, SoapFault) and error.refuses_us:
+        return ExitCode.AUTHENTICATION
     return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.INCOMPLETE)
 
 
