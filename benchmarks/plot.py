@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from .report import seconds_of
@@ -46,7 +47,8 @@ def _draw(panel: Any, case: Case, peers: Mapping[str, list[Run]]) -> None:
         [max(values) - middle for middle, values in zip(medians, every, strict=True)],
     ]
     panel.barh(names, medians, xerr=spread, color=[_colour(name) for name in names], capsize=2)
-    panel.set_title(case.title.replace(": ", "\n", 1), fontsize=8, loc="left")
+    name, _, settings = case.title.partition(": ")
+    panel.set_title("\n".join((name, *wrap(settings, 80))), fontsize=8, loc="left")
     panel.set_xlabel("seconds: median, minimum and maximum", fontsize=8)
     panel.tick_params(labelsize=8)
 
