@@ -208,4 +208,5 @@ def test_a_fault_of_ws_security_is_about_us(subcode: str, refuses: bool) -> None
     """It is told apart from others, and says what may be passed."""
     fault = errors.SoapFault("x", code="Sender", subcodes=(subcode,))
     assert fault.refuses_us is refuses
+    assert fault.fatal is refuses  # the next request would be refused too
     assert ("security_header=" in (fault.hint or "")) is refuses

@@ -300,6 +300,7 @@ class SoapFault(ServerError):
         self.reason = reason
         self.http_status = http_status
         self.refuses_us = not _SECURITY_FAULTS.isdisjoint((code, *subcodes))
+        self.fatal = self.fatal or self.refuses_us
         if self.refuses_us and not self.hint:
             self.hint = AuthenticationError.hint
         # SOAP 1.2 part 1, table 5: Receiver faults may succeed later, Sender faults will not as they are.
