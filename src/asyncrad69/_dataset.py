@@ -42,6 +42,9 @@ _CHARACTER_SET: Final = 0x00080005
 _TRANSFER_SYNTAX: Final = 0x00020010
 _PIXEL_DATA: Final = 0x7FE00010
 
+# The standard has some 5,000; private ones have no end.
+_MOST_TAGS: Final = 16 * 1024
+
 _EXPLICIT: Final = Struct("<HH2sH").unpack_from
 _IMPLICIT: Final = Struct("<HHL").unpack_from
 _LONG: Final = Struct("<L").unpack_from
@@ -61,6 +64,24 @@ _OTHERS: Final = {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
 
 class _UnusualError(Exception):
     """This file is for pydicom's own reader."""
+
+
+class _Tags(dict[int, BaseTag]):
+    """
+    One tag object for all elements that have that tag, of all Datasets.
+
+    Half of what a Dataset is made of is tags. The garbage collector visits each, time and again while many Datasets are
+    kept, and takes longer for it than the reading does.
+    """
+
+    def __missing__(self, number: int) -> BaseTag:
+        if len(self) >= _MOST_TAGS:
+            self.clear()
+        tag = self[number] = BaseTag(number)
+        return tag
+
+
+_tags: Final = _Tags()
 
 
 def maybe_dataset(data: bytes) -> FileDataset | None:
@@ -129,7 +150,7 @@ class _Reader:
         """Read to the end of the data, in explicit VR little endian."""
         # Every element of every instance passes here: local names, plain integers, and no call that can be saved.
         data, elements, short_vrs, undefined = self._data, self.elements, _SHORT_VRS, _UNDEFINED
-        unpack, size, new, new_tag, empty = _EXPLICIT, len(data), _new_element, BaseTag, empty_value_for_VR
+        unpack, size, new, tags, empty = _EXPLICIT, len(data), _new_element, _tags, empty_value_for_VR
         while position < size:
             group, element, vr, length = unpack(data, position)
             name = short_vrs.get(vr)
@@ -139,7 +160,7 @@ class _Reader:
                 length = _LONG(data, start)[0]
                 start += 4
             number = group << 16 | element
-            tag = new_tag(number)
+            tag = tags[number]
             if length == undefined:
                 position = self._read_undefined(tag, name, start, implicit=False)
                 continue
@@ -160,7 +181,7 @@ class _Reader:
             group, element, length = _IMPLICIT(data, position)
             start = position + 8
             number = group << 16 | element
-            tag = BaseTag(number)
+            tag = _tags[number]
             if length == _UNDEFINED:
                 position = self._read_undefined(tag, dictionary_VR(tag), start, implicit=True)
                 continue
