@@ -20,7 +20,7 @@ from ._transport import BODY
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Generator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from ._connection import Connection
@@ -77,18 +77,18 @@ class Response:
 
     def raw(self) -> _Raw:
         """
-        The body in blocks, encoded as it came; close it.
+        The body, encoded as it came; close it.
 
         Raises:
             RuntimeError: Somebody else has read it, and kept nothing.
         """
         if self._response.is_stream_consumed:
-            return cast("_Raw", self._read_already())
+            return _Iterated(self._read_already())
         # Our own transport's as it is: httpx puts three generators around it, each of which takes a turn per block.
-        own = self._response.extensions.get(BODY)
-        return cast("_Raw", self._response.aiter_raw() if own is None else own)
+        own: _Raw | None = self._response.extensions.get(BODY)
+        return own or _Iterated(cast("AsyncGenerator[bytes, None]", self._response.aiter_raw()))
 
-    async def _read_already(self) -> AsyncIterator[bytes]:
+    async def _read_already(self) -> AsyncGenerator[bytes, None]:
         """What an event hook of a borrowed client has read, or a transport that makes answers up for tests."""
         try:
             yield self._response.content
@@ -226,9 +226,25 @@ class _Bearer(httpx.Auth):
 class _Raw(Protocol):
     """A body that has to be closed."""
 
-    def __anext__(self) -> Awaitable[bytes]: ...
+    async def read(self, timeout_s: float | None) -> bytes:
+        """The next block, empty at the end. Raises `TimeoutError` or `httpx.ReadTimeout` if none came for so long."""
 
     async def aclose(self) -> None: ...
+
+
+class _Iterated:
+    """The body of whatever transport."""
+
+    def __init__(self, blocks: AsyncGenerator[bytes, None]) -> None:
+        self._blocks = blocks
+        self.aclose = blocks.aclose
+
+    async def read(self, timeout_s: float | None) -> bytes:
+        with fail_after(timeout_s):
+            async for block in self._blocks:
+                if block:
+                    return block
+        return b""
 
 
 class _Blocks:
@@ -244,7 +260,9 @@ class _Blocks:
 
     async def __anext__(self) -> bytes:
         with translated(self._errors):
-            return await self._waits.block(self._raw.__anext__())
+            if block := await self._waits.block(self._raw):
+                return block
+        raise StopAsyncIteration
 
 
 class _Waits:
@@ -263,31 +281,33 @@ class _Waits:
         Raises:
             TransferTimeout: It took longer than `Timeout.first_byte_s` or `Timeout.total_s`.
         """
-        return await self._wait(sending, self._timeouts.first_byte_s, "first byte")
+        with self._limited(self._timeouts.first_byte_s, "first byte") as limit_s, fail_after(limit_s):
+            return await sending
 
-    async def block(self, reading: Awaitable[bytes]) -> bytes:
+    async def block(self, raw: _Raw) -> bytes:
         """
-        Wait for the next block of the body.
+        Wait for the next block of the body; empty at its end.
 
         Raises:
-            StopAsyncIteration: At its end.
             TransferTimeout: It took longer than `Timeout.idle_s` or `Timeout.total_s`, or too little came.
         """
         before = self._waited_s
-        block = await self._wait(reading, self._timeouts.idle_s, "idle")
+        with self._limited(self._timeouts.idle_s, "idle") as limit_s:
+            block = await raw.read(limit_s)
         if self._timeouts.min_bytes_per_s is not None:
             self._check_throughput(self._waited_s - before, len(block), self._timeouts.min_bytes_per_s)
         return block
 
-    async def _wait(self, awaitable: Awaitable[T], limit_s: float | None, phase: str) -> T:
+    @contextmanager
+    def _limited(self, limit_s: float | None, phase: str) -> Iterator[float | None]:
+        """Inside, one wait that has to end by itself within what is given."""
         total_s = self._timeouts.total_s
         if total_s is not None and (limit_s is None or total_s - self._waited_s < limit_s):
             limit_s, phase = total_s - self._waited_s, "total"
         started = monotonic()
         try:
-            with fail_after(limit_s):
-                return await awaitable
-        except TimeoutError:
+            yield limit_s
+        except (TimeoutError, httpx.ReadTimeout):
             shown = total_s if phase == "total" else limit_s
             raise _too_slow(f"{_NOTHING_CAME[phase]} {shown} s", phase, shown) from None
         finally:

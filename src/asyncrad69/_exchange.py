@@ -12,7 +12,7 @@ from anyio import current_time, sleep_until, to_thread
 
 from ._content_encoding import content_decoder
 from ._errors import HTTPStatusRefused, SoapError, SoapFault
-from ._events import BytesReceived, Event
+from ._events import BytesReceived
 from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
 from ._soap import DocumentResponse, Manifest
 from ._soap_request import ACCEPT, mtom_body, new_message_id, simple_body
@@ -131,12 +131,12 @@ async def _ask(
         # Plain loops: a generator in the way would be left unfinished when the reply is complete before its end.
         async for block in blocks:
             answer.received_bytes += len(block)
-            _emit(options, BytesReceived(size_bytes=len(block)))
+            if options.on_event is not None:
+                options.on_event(BytesReceived(size_bytes=len(block)))
             for decoded in decoder.feed(block):
                 await reading.read(decoded)
             # Outside of the waits that the timeouts bound. The source waits as it does for a slow consumer.
-            now = current_time()
-            if (go_on_at := throttle.read_at(len(block), now)) > now:
+            if throttle.slows_reading and (go_on_at := throttle.read_at(len(block), now := current_time())) > now:
                 await sleep_until(go_on_at)
             if reply.complete:
                 break  # whatever follows the closing delimiter is no business of ours
@@ -164,11 +164,6 @@ def reply_limits(limits: Limits, asked: int) -> ReplyLimits:
         max_parts=limits.parts(asked),
         max_boundary=limits.max_boundary,
     )
-
-
-def _emit(options: Options, event: Event) -> None:
-    if options.on_event is not None:
-        options.on_event(event)
 
 
 class _Reading:

@@ -10,7 +10,6 @@ import os
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import httpx
@@ -29,7 +28,7 @@ from ._errors import (
 from ._transport import FramingTooLong
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import ModuleType, TracebackType
 
 ErrorTable: TypeAlias = tuple[tuple[type[Exception], Callable[[Exception], Rad69Error]], ...]
 
@@ -75,18 +74,22 @@ def without_body(exc: Exception) -> Exception:
     return exc
 
 
-@contextmanager
-def translated(errors: ErrorTable) -> Iterator[None]:
+class translated:  # noqa: N801 - a context manager; a generator would cost more, and blocks are many
     """Raise what the table has for an error of httpx; anything else as it is."""
-    try:
-        yield
-    except StopAsyncIteration:
-        raise
-    except Exception as exc:
-        ours = translate(exc, errors)
-        if ours is None:
-            raise
-        raise ours from without_body(exc)
+
+    __slots__ = ("_errors",)
+
+    def __init__(self, errors: ErrorTable) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, cls: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(exc, Exception) and (ours := translate(exc, self._errors)) is not None:
+            raise ours from without_body(exc)
 
 
 def _proxy_error(exc: Exception) -> Rad69Error:

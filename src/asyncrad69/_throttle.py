@@ -25,6 +25,11 @@ class Throttle:
         self._reading_at = -math.inf
         self._asking_at = -math.inf
 
+    @property
+    def slows_reading(self) -> bool:
+        """Whether `read_at` can be later than now."""
+        return self._s_per_byte > 0
+
     def request_at(self, now: float) -> float:
         """When the next request may go out; it is entered."""
         at = max(now, self._asking_at)

@@ -145,29 +145,33 @@ class _BodyStream(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
+        if piece := await self.read(self._timeout_s):
+            return piece
+        raise StopAsyncIteration
+
+    async def read(self, timeout_s: float | None) -> bytes:
+        """
+        The next content, in the largest piece to be had; empty at the end.
+
+        Raises:
+            httpx.ReadTimeout: None came for so long.
+        """
         try:
-            piece = await self._next_piece()
+            while not self._body.complete:
+                with translate(HTTPX_ERRORS):
+                    readable = await self._connection.wait_readable(timeout_s)
+                if not readable:
+                    self._body.end()
+                elif piece := self._connection.decode(self._body.decode):
+                    return piece
         except BaseException:
             await self.aclose()
             raise
-        if not piece:
-            raise StopAsyncIteration
-        return piece
+        return b""
 
     async def aclose(self) -> None:
         self._connection.abort()
         await self._close()
-
-    async def _next_piece(self) -> bytes:
-        """The next content, in the largest piece to be had; empty at the end."""
-        while not self._body.complete:
-            with translate(HTTPX_ERRORS):
-                readable = await self._connection.wait_readable(self._timeout_s)
-            if not readable:
-                self._body.end()
-            elif piece := self._connection.decode(self._body.decode):
-                return piece
-        return b""
 
 
 def _body_stream(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -20,7 +19,8 @@ from ._body import HeadEnd
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
 
 KIB: Final = 1024
 BUFFER_SIZE: Final = 1024 * KIB
@@ -47,14 +47,25 @@ _READ_ERRORS: Final[_ErrorTable] = {TimeoutError: httpcore.ReadTimeout, OSError:
 _WRITE_ERRORS: Final[_ErrorTable] = {TimeoutError: httpcore.WriteTimeout, OSError: httpcore.WriteError}
 
 
-@contextmanager
-def translate(errors: Mapping[type[Exception], type[Exception]]) -> Iterator[None]:
+class translate:  # noqa: N801 - a context manager; a generator would cost more than the reading it surrounds
     """Raise an error as the first class the table has for it, with the error itself as the cause."""
-    try:
-        yield
-    except tuple(errors) as exc:
-        translated = next(target for source, target in errors.items() if isinstance(exc, source))
-        raise translated(str(exc)) from exc
+
+    __slots__ = ("_errors",)
+
+    def __init__(self, errors: Mapping[type[Exception], type[Exception]]) -> None:
+        self._errors = errors
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, cls: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc is None:
+            return
+        for source, target in self._errors.items():
+            if isinstance(exc, source):
+                raise target(str(exc)) from exc
 
 
 class Backend(httpcore.AsyncNetworkBackend):
@@ -126,6 +137,8 @@ class Connection(httpcore.AsyncNetworkStream):
             httpcore.ReadTimeout, httpcore.ReadError: None came in time, or the connection is lost.
         """
         receiver = self._receiver
+        if receiver.buffered:
+            return True
         with translate(_READ_ERRORS):
             await receiver.wait_until(lambda: receiver.readable, timeout_s)
             if receiver.error and not receiver.buffered:
@@ -223,6 +236,7 @@ class Receiver(asyncio.BufferedProtocol):
         self._start = 0  # what is between start and stop has come and has not been read
         self._stop = 0
         self._paused = False
+        self._expired = False  # what is waited for did not come in time
         self._event: asyncio.Future[None] | None = None
 
     @property
@@ -246,9 +260,17 @@ class Receiver(asyncio.BufferedProtocol):
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> None:
         if condition():
             return
-        async with asyncio.timeout(timeout_s):
+        # A timer of the loop's, and no `asyncio.timeout`: this is waited for once per block.
+        self._expired = False
+        timer = None if timeout_s is None else asyncio.get_running_loop().call_later(timeout_s, self._expire)
+        try:
             while not condition():
+                if self._expired:
+                    raise TimeoutError
                 await self._next_event()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def lose(self, error: Exception) -> None:
         self.error = self.error or error
@@ -302,6 +324,10 @@ class Receiver(asyncio.BufferedProtocol):
             await self._event
         finally:
             self._event = None
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._wake()
 
     def _wake(self) -> None:
         if self._event and not self._event.done():
