@@ -34,7 +34,7 @@ FLOORS = [
         "_soap_request",
         "audit",
     },
-    {"_instance", "_ledger", "_options", "_pace", "_plan", "_throttle"},
+    {"_handover", "_instance", "_ledger", "_options", "_pace", "_plan", "_throttle"},
     {
         "_connection",
         "_content",
@@ -66,6 +66,7 @@ DOORS = {
         "_endpoint",
         "_examination",
         "_exchange",
+        "_handover",
         "_identity",
         "_retrieval",
         "_running",

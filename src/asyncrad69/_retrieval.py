@@ -13,13 +13,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
-from anyio import (
-    ClosedResourceError,
-    EndOfStream,
-    create_task_group,
-    current_time,
-    move_on_after,
-)
+from anyio import EndOfStream, create_task_group, current_time, move_on_after
 
 from ._content import Assembly, Share, Spool
 from ._errors import (
@@ -162,8 +156,8 @@ class AsyncRetrieval:
         if self._running is None and not self._closed:
             self._running = self._start()
         if self._running is not None:
-            with suppress(EndOfStream, ClosedResourceError):
-                return await self._running.receive.receive()
+            with suppress(EndOfStream):
+                return await self._running.instances.take()
             self._raise_how_it_ended()
         raise StopAsyncIteration
 
@@ -226,7 +220,7 @@ class AsyncRetrieval:
 
     def _start(self) -> Running:
         tasks = self._owner.tasks()
-        running = Running(allowed=self._pace.allowed)
+        running = Running(allowed=self._pace.allowed, untaken=self._untaken)
         self._started_at = monotonic()
         planned = requests(self._ledger.pending(self._references), self._options)
         workers = min(self._pace.most, len(planned))
@@ -434,22 +428,23 @@ class AsyncRetrieval:
         reference, size = instance.reference, instance.size_bytes
         # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
         self._ledger.deliver(reference, facts, size)
-        taken = False
         try:
-            self._emit(
-                InstanceVerified(reference=reference, size_bytes=size, transfer_syntax_uid=instance.transfer_syntax_uid)
-            )
+            if self._options.on_event is not None:
+                syntax = instance.transfer_syntax_uid
+                self._emit(InstanceVerified(reference=reference, size_bytes=size, transfer_syntax_uid=syntax))
             if self._keep is not None:
                 await self._keep(instance)
-                taken = True
-            await running.send.send(instance)
-            taken = True
         except ExistingFileError as exc:
             self._ledger.withdraw(reference, exc)
-            taken = True
-        finally:
-            if not taken:
-                self._ledger.put_back(reference)
+            return
+        except BaseException:
+            self._ledger.put_back(reference)
+            raise
+        await running.instances.give(instance)
+
+    def _untaken(self, instance: Instance) -> None:
+        if self._keep is None:  # else it is where it was to go
+            self._ledger.put_back(instance.reference)
 
     def _failed(self, reference: InstanceReference, error: Rad69Error | None) -> None:
         self._emit(InstanceFailed(reference=reference, error=error))

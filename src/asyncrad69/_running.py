@@ -1,4 +1,4 @@
-"""A retrieve once it was started: its endpoints, its queue of requests, the stream its instances go through."""
+"""A retrieve once it was started: its endpoints, its queue of requests, and how its instances are handed over."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope, CapacityLimiter, Event as Signal, create_memory_object_stream, current_time
 
-from ._instance import Instance
+from ._handover import Handover
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._endpoint import Endpoint
+    from ._instance import Instance
     from ._ledger import Patience
     from ._options import Packaging
     from ._plan import Request
@@ -53,14 +56,20 @@ class Job:
 
 
 class Running:
-    """What a retrieve has once it was started: its scope, its stream, its queue, and the turns its workers take."""
+    """
+    What a retrieve has once it was started: its scope, its queue, and the turns its workers take.
 
-    def __init__(self, *, allowed: int) -> None:
+    Args:
+        allowed: How many may take a turn at once.
+        untaken: Called with each instance that was to be handed over and that nobody took.
+    """
+
+    def __init__(self, *, allowed: int, untaken: Callable[[Instance], None]) -> None:
         self.scope = CancelScope()
         self.finished = Signal()
         self.stopping = Signal()
-        # No buffer: an instance waits in the worker that brought it, which reads no further until it is taken.
-        self.send, self.receive = create_memory_object_stream[Instance](0)
+        # An instance waits in the worker that brought it, which reads no further until it is taken.
+        self.instances = Handover(untaken)
         # A ticket for each job, so that workers can wait for one, and learn that none will come.
         self.tickets_in, self.tickets_out = create_memory_object_stream[None](math.inf)
         self.jobs: deque[Job] = deque()
@@ -84,5 +93,6 @@ class Running:
     def close(self) -> None:
         """The workers are done, or were ended: whoever waits for an instance learns it."""
         self.finished.set()
-        for stream in (self.send, self.receive, self.tickets_in, self.tickets_out):
-            stream.close()
+        self.tickets_in.close()
+        self.tickets_out.close()
+        self.instances.close()
