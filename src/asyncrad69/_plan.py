@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._errors import InvalidReferenceError
+from ._references import InstanceReference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ._options import Options
-    from ._references import InstanceReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,13 @@ def _addressed(reference: InstanceReference, options: Options) -> InstanceRefere
         )
     if (repository, home) == (reference.repository_unique_id, reference.home_community_id):
         return reference
-    return replace(reference, repository_unique_id=repository, home_community_id=home)
+    return InstanceReference(
+        reference.study_instance_uid,
+        reference.series_instance_uid,
+        reference.sop_instance_uid,
+        repository_unique_id=repository,
+        home_community_id=home,
+    )
 
 
 def requests(references: Iterable[InstanceReference], options: Options) -> list[Request]:

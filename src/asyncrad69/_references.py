@@ -121,7 +121,7 @@ def references_from(given: References) -> tuple[InstanceReference, ...]:
     unique: dict[str, InstanceReference] = {}
     for reference in _flatten(given):
         first = unique.setdefault(reference.sop_instance_uid, reference)
-        if _place(first) != _place(reference):
+        if first is not reference and _place(first) != _place(reference):
             raise InvalidReferenceError(
                 f"instance {reference.sop_instance_uid} is named in two places: {_place(first)} and "
                 f"{_place(reference)} (study, series)"

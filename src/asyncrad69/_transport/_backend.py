@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from functools import partial
+from ipaddress import ip_address
+from mmap import mmap
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import anyio.lowlevel
@@ -89,14 +92,13 @@ class Backend(httpcore.AsyncNetworkBackend):
     ) -> Connection:
         with translate(_CONNECT_ERRORS):
             async with asyncio.timeout(timeout):
-                loop = asyncio.get_running_loop()
-                addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                addresses = await _addresses(host, port)
                 # With one address there is no race; asyncio would hold one all the same, and if that is cancelled
                 # just when it is decided, nobody closes the winner's socket.
                 alone = len(addresses) == 1
-                transport, receiver = await loop.create_connection(
+                transport, receiver = await asyncio.get_running_loop().create_connection(
                     self._new_receiver,
-                    str(addresses[0][4][0]) if alone else host,
+                    addresses[0] if alone else host,
                     port,
                     happy_eyeballs_delay=None if alone else _HAPPY_EYEBALLS_DELAY_S,
                 )
@@ -104,6 +106,14 @@ class Backend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    with suppress(ValueError):
+        ip_address(host)
+        return [host]  # the resolver would say the same, but in another thread and a millisecond later
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
 
 
 class Connection(httpcore.AsyncNetworkStream):
@@ -232,7 +242,8 @@ class Receiver(asyncio.BufferedProtocol):
         self.writable = True
         self._at_end = False  # the peer has sent its last byte
         self._transport: asyncio.Transport | None = None
-        self._buffer = memoryview(bytearray(BUFFER_SIZE))
+        # Mapped, so that only what is used of it costs memory, and the time to clear it.
+        self._buffer = memoryview(mmap(-1, BUFFER_SIZE))
         self._start = 0  # what is between start and stop has come and has not been read
         self._stop = 0
         self._paused = False
