@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self, Unpack
@@ -16,7 +16,7 @@ from ._document_retrieval import retrieve_documents
 from ._documents import DocumentReference, RetrievedDocument, document_references
 from ._download import Download
 from ._endpoint import Endpoint
-from ._errors import IncompleteRetrieveError, InvalidInstanceError
+from ._errors import IncompleteRetrieveError, InvalidInstanceError, StorageError
 from ._kos import references_from_document
 from ._options import KIB, MIB, Options, RetrieveOptions
 from ._plan import addressed
@@ -272,9 +272,15 @@ class AsyncRad69:
             async with await self.retrieval_to(files, wanted, chosen) as retrieval:
                 async for _ in retrieval:
                     pass
-        finally:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(files.close)
+        except BaseException:
+            with suppress(StorageError):  # the first error says what is wrong
+                await _finish(files)
+            raise
+        try:
+            await _finish(files)
+        except StorageError as exc:
+            exc.report = retrieval.report
+            raise
         return retrieval.report
 
     async def retrieval_to(
@@ -387,3 +393,8 @@ async def _parse(instance: Instance) -> Dataset:
     if instance.size_bytes < _PARSE_IN_THREAD:
         return instance.dataset
     return await to_thread.run_sync(lambda: instance.dataset)
+
+
+async def _finish(files: Download) -> None:
+    with CancelScope(shield=True):
+        await to_thread.run_sync(files.close)

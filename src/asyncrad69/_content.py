@@ -18,7 +18,7 @@ from ._errors import StorageError
 from ._options import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ._instance import Content
@@ -64,7 +64,7 @@ class FileContent:
             self._descriptor, self.name = _new_file(spool.folder)
         self._dispose = weakref.finalize(self, _dispose, self._descriptor, self.name)
 
-    def write(self, pieces: list[bytes | memoryview]) -> None:
+    def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append *pieces*. Blocks."""
         with _storage_errors():
             for piece in pieces:
@@ -157,6 +157,10 @@ class Assembly:
         """The content that was taken is in the caller's hands."""
         self._share.shrink()
 
+    def hand_on(self) -> Share:
+        """What the content that was taken holds of the budget, for somebody else to give back."""
+        return self._share.split()
+
     def close(self) -> None:
         """Drop what has not been taken."""
         self._share.shrink()
@@ -238,6 +242,12 @@ class Share:
         A caller who asks for an instance while another waits to be taken from its loop would wait for ever else.
         """
         self._budget.give_back(self, 0)
+
+    def split(self) -> Share:
+        """All it holds, as a share of its own; this one holds nothing then."""
+        other = Share(self._budget)
+        other._size, self._size = self._size, 0
+        return other
 
     def shrink(self) -> None:
         """Give everything back."""

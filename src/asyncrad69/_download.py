@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
@@ -68,6 +68,7 @@ class Download:
         self._lock = Lock()
         self._folders: set[Path] = set()  # those of this download, which need not be looked at for each file
         self._unsynced: list[tuple[Path, Entry]] = []
+        self._owing = False  # the last attempt to enter them failed
         self.root: Path = self._template.root
         with _storage_errors(self.root):
             self._records = records(self.root)
@@ -133,11 +134,12 @@ class Download:
             StorageError: It cannot be written.
         """
         path = self._template.path(instance.reference)
+        self._settle()
         with _storage_errors(path):
             self._make_folder(path.parent)
-            content = self._file(instance)
-            digest = _sha256_of(instance.chunks(_HASHED_AT_ONCE))
-            publish(content.name, path, overwrite=self._existing == "overwrite")
+            with self._file(instance) as content:
+                digest = _sha256_of(instance.chunks(_HASHED_AT_ONCE))
+                publish(content.name, path, overwrite=self._existing == "overwrite")
             self._enter(path, self._entry(instance.reference, path, digest))
         return path
 
@@ -146,22 +148,37 @@ class Download:
             make_folder(folder, self._template.root)
             self._folders.add(folder)
 
-    def _file(self, instance: Instance) -> FileContent:
+    @contextmanager
+    def _file(self, instance: Instance) -> Iterator[FileContent]:
+        """The instance in a temporary file."""
         if isinstance(instance.content, FileContent):
-            return instance.content
-        content = FileContent(self.spool)
-        content.write([instance.data])
-        return content
+            content, rest = instance.content, []
+        else:
+            content, rest = FileContent(self.spool), [instance.data]
+        try:
+            content.write(rest)
+            yield content
+        finally:
+            content.close()
+
+    def _settle(self) -> None:
+        """Enter what could not be entered when it was written."""
+        with self._lock, _storage_errors(self._records.folder):
+            if self._owing:
+                self._flush()
 
     def _enter(self, path: Path, entry: Entry) -> None:
         with self._lock:
             self._unsynced.append((path, entry))
             if self._durability != "batch" or len(self._unsynced) >= _BATCH:
-                self._flush()
+                # The file has its name, and counts. That the journal cannot be written is the next one's error, or
+                # that of `close`.
+                with suppress(OSError, StorageError):
+                    self._flush()
 
     def _flush(self) -> None:
         """Enter in the journal what is written; before that, bring it to the disk if asked to."""
-        written, self._unsynced = self._unsynced, []
+        written, self._owing = self._unsynced, True
         sync = self._durability != "none"
         if sync:
             for path, _ in written:
@@ -171,6 +188,7 @@ class Download:
                 _sync(folder)
         if written:
             self._records.append((entry for _, entry in written), sync=sync)
+        self._unsynced, self._owing = [], False
 
     def _entry(self, reference: InstanceReference, path: Path, sha256: str) -> Entry:
         return Entry(

@@ -34,7 +34,7 @@ All of them pickle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -493,3 +493,15 @@ class RejectionNoteError(InvalidReferenceError):
 
 class NonInstanceReferenceError(InvalidReferenceError):
     """A study or a series was given where RAD-69 needs every instance by name."""
+
+
+E = TypeVar("E", bound=Exception)
+
+
+def without_frames(error: E) -> E:
+    """For errors that are kept: their frames would keep buffers, files and halves of instances for as long."""
+    chain: list[BaseException] = [error]
+    for each in chain:
+        each.__traceback__ = None
+        chain += [cause for cause in (each.__cause__, each.__context__) if cause is not None and cause not in chain]
+    return error

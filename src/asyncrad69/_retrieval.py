@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from anyio import EndOfStream, create_task_group, current_time, move_on_after
 
@@ -23,6 +23,7 @@ from ._errors import (
     Rad69Error,
     ServerBusy,
     StorageError,
+    without_frames,
 )
 from ._events import (
     Event,
@@ -37,6 +38,7 @@ from ._events import (
 from ._examination import bounds_of, examined
 from ._exchange import Answer, Document, exchange, other_packaging
 from ._instance import Instance
+from ._keeping import keeping
 from ._ledger import Ledger, Patience
 from ._pace import Pace
 from ._plan import Request, requests
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from ._content import MemoryBudget
-    from ._dicom import Facts
     from ._endpoint import Endpoint
+    from ._keeping import Take
     from ._options import Options
     from ._references import InstanceReference
     from ._report import Report
@@ -72,9 +74,6 @@ class Owner(Protocol):
 
     def throttle(self) -> Throttle: ...
 
-
-#: What a worker does with an instance before it hands it over: write it to a file.
-Keep: TypeAlias = "Callable[[Instance], Awaitable[None]]"
 
 #: What a worker waits for before each request: a window of time, room on the disk.
 Admit: TypeAlias = "Callable[[], Awaitable[None]]"
@@ -100,7 +99,7 @@ class AsyncRetrieval:
         options: Options,
         *,
         spool: Spool | None = None,
-        keep: Keep | None = None,
+        keep: Take | None = None,
         admit: Admit | None = None,
     ) -> None:
         self._owner = owner
@@ -349,7 +348,7 @@ class AsyncRetrieval:
         try:
             await self._ask(running, wanted, place, message_id, answer)
         except Rad69Error as exc:
-            error = _without_frames(exc)
+            error = without_frames(exc)
             error.references = error.references or self._ledger.pending(wanted.references)
         self._enter(wanted, answer, error)
         self._pace.answered(size_bytes=answer.received_bytes, now_s=current_time(), error=error)
@@ -358,16 +357,31 @@ class AsyncRetrieval:
         return error
 
     async def _ask(self, running: Running, request: Request, place: Place, message_id: str, answer: Answer) -> None:
-        async def deliver(document: Document) -> None:
-            await self._deliver(running, document)
-
         assembly = Assembly(Share(self._owner.memory()), self._spool)
+        bring = partial(self._bring, request, place, message_id, answer, assembly)
+        try:
+            if self._keep is None:
+                await bring(running.instances.give)
+            else:
+                await keeping(assembly, partial(self._kept, running, self._keep), self._put_back, bring)
+        finally:
+            assembly.close()
+
+    async def _bring(
+        self,
+        request: Request,
+        place: Place,
+        message_id: str,
+        answer: Answer,
+        assembly: Assembly,
+        hand_over: Take,
+    ) -> None:
         ask = partial(
             exchange,
             place.endpoint,
             self._question(request),
             self._options,
-            deliver=deliver,
+            deliver=partial(self._deliver, hand_over),
             answer=answer,
             assembly=assembly,
             throttle=self._owner.throttle(),
@@ -382,8 +396,6 @@ class AsyncRetrieval:
             place.packaging = other
             self._ledger.remarks[f"the source takes {other} packaging only"] += 1
             await ask(message_id=new_message_id(), packaging=other)
-        finally:
-            assembly.close()
 
     def _question(self, request: Request) -> RetrieveImagingDocumentSet:
         return RetrieveImagingDocumentSet(
@@ -406,45 +418,47 @@ class AsyncRetrieval:
         elif answer.manifest is not None:
             ledger.answers[answer.manifest.status] += 1
 
-    async def _deliver(self, running: Running, document: Document) -> None:
+    async def _deliver(self, hand_over: Take, document: Document) -> None:
         facts = await examined(document, self._bounds)
         error = None
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)
         except InvalidInstanceError as exc:
-            if not self._ledger.flawed(_without_frames(exc)):
+            if not self._ledger.flawed(without_frames(exc)):
                 return
             error, reference = exc, exc.references[0]
-        if reference is not None:
-            instance = Instance(
-                reference=reference,
-                content=document.content,
-                transfer_syntax_uid=facts.transfer_syntax_uid,
-                error=error,
-            )
-            await self._hand_over(running, instance, facts)
-
-    async def _hand_over(self, running: Running, instance: Instance, facts: Facts) -> None:
-        reference, size = instance.reference, instance.size_bytes
+        if reference is None:
+            return
+        size, syntax = document.content.size_bytes, facts.transfer_syntax_uid
+        instance = Instance(reference=reference, content=document.content, transfer_syntax_uid=syntax, error=error)
         # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
         self._ledger.deliver(reference, facts, size)
-        try:
-            if self._options.on_event is not None:
-                syntax = instance.transfer_syntax_uid
+        if self._options.on_event is not None:
+            try:
                 self._emit(InstanceVerified(reference=reference, size_bytes=size, transfer_syntax_uid=syntax))
-            if self._keep is not None:
-                await self._keep(instance)
+            except BaseException:
+                self._put_back(instance)
+                raise
+        await hand_over(instance)
+
+    async def _kept(self, running: Running, keep: Take, instance: Instance) -> None:
+        try:
+            await keep(instance)
         except ExistingFileError as exc:
-            self._ledger.withdraw(reference, exc)
+            self._ledger.withdraw(instance.reference, exc)
             return
         except BaseException:
-            self._ledger.put_back(reference)
+            self._put_back(instance)
             raise
         await running.instances.give(instance)
 
     def _untaken(self, instance: Instance) -> None:
         if self._keep is None:  # else it is where it was to go
-            self._ledger.put_back(instance.reference)
+            self._put_back(instance)
+
+    def _put_back(self, instance: Instance) -> None:
+        self._ledger.put_back(instance.reference)
+        instance.content.close()
 
     def _failed(self, reference: InstanceReference, error: Rad69Error | None) -> None:
         self._emit(InstanceFailed(reference=reference, error=error))
@@ -456,15 +470,3 @@ class AsyncRetrieval:
     def _emit(self, event: Event) -> None:
         if self._options.on_event is not None:
             self._options.on_event(event)
-
-
-E = TypeVar("E", bound=Rad69Error)
-
-
-def _without_frames(error: E) -> E:
-    """A report keeps errors for as long as it lives, and their frames would keep buffers and halves of instances."""
-    chain: list[BaseException] = [error]
-    for each in chain:
-        each.__traceback__ = None
-        chain += [cause for cause in (each.__cause__, each.__context__) if cause is not None and cause not in chain]
-    return error
