@@ -25,7 +25,7 @@ from ._retrieval import AsyncRetrieval
 from ._throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
     from os import PathLike
     from ssl import SSLContext
     from types import TracebackType
@@ -288,9 +288,12 @@ class AsyncRad69:
     ) -> AsyncRetrieval:
         """A retrieve of what *files* do not have yet, which writes it there; for `download` and for jobs."""
 
-        async def keep(instance: Instance) -> None:
-            path = await to_thread.run_sync(files.store, instance)
-            retrieval.written(instance, str(path))
+        async def keep(instances: Sequence[Instance]) -> list[StorageError | None]:
+            outcomes = await to_thread.run_sync(files.store, instances)
+            for instance, outcome in zip(instances, outcomes, strict=False):
+                if not isinstance(outcome, StorageError):
+                    retrieval.written(instance, str(outcome))
+            return [outcome if isinstance(outcome, StorageError) else None for outcome in outcomes]
 
         retrieval = AsyncRetrieval(self, wanted, options, spool=files.spool, keep=keep, admit=admit)
         there = await to_thread.run_sync(lambda: list(files.there(wanted)))

@@ -266,8 +266,8 @@ def _storage_errors() -> Iterator[None]:
 def _new_file(folder: Path | None) -> tuple[int, str]:
     """A descriptor and a path."""
     if folder is not None:
-        path = folder / f"{secrets.token_hex(8)}.part"
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o640), str(path)
+        path = f"{folder}{os.sep}{secrets.token_hex(8)}.part"
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o640), path
     descriptor, name = tempfile.mkstemp(suffix=".part")
     # A process that is killed then leaves nothing behind. Windows refuses: there it goes at the end.
     with suppress(OSError):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from ._content import FileContent, Spool
 from ._dicom import Facts, examine
-from ._errors import ExistingFileError, StorageError
+from ._errors import ExistingFileError, StorageError, without_frames
 from ._files import PathTemplate, make_folder, publish
 from ._journal import Entry, Journal, Records
 from ._options import MIB, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from ._instance import Instance
@@ -120,27 +120,45 @@ class Download:
         facts = _facts(path)
         if facts.flaw is not None or facts.sop_instance_uid != reference.sop_instance_uid:
             return False
-        self._records.append([self._entry(reference, path, _sha256(path))], sync=False)
+        entry = self._entry(reference, path, path.stat().st_size, _sha256(path))
+        self._records.append([entry], sync=False)
         return True
 
     # --- what comes
 
-    def store(self, instance: Instance) -> Path:
+    def store(self, instances: Sequence[Instance]) -> list[Path | StorageError]:
         """
-        Write *instance* to its file.
+        Write *instances* to their files, and enter them.
+
+        Returns:
+            The file of each, or why there is none: `ExistingFileError` if a file with other content has the name. The
+            list ends with the first other error; what follows is not tried.
 
         Raises:
-            ExistingFileError: A file with other content has the name.
-            StorageError: It cannot be written.
+            StorageError: Those that were written before could not be entered.
         """
-        path = self._template.path(instance.reference)
         self._settle()
+        outcomes: list[Path | StorageError] = []
+        for instance in instances:
+            try:
+                outcomes.append(self._store(instance))
+            except StorageError as exc:
+                outcomes.append(without_frames(exc))
+                if exc.fatal:
+                    break
+        self._enter_when_due()
+        return outcomes
+
+    def _store(self, instance: Instance) -> Path:
+        path = self._template.path(instance.reference)
         with _storage_errors(path):
             self._make_folder(path.parent)
             with self._file(instance) as content:
                 digest = _sha256_of(instance.chunks(_HASHED_AT_ONCE))
                 publish(content.name, path, overwrite=self._existing == "overwrite")
-            self._enter(path, self._entry(instance.reference, path, digest))
+            entry = self._entry(instance.reference, path, instance.size_bytes, digest)
+        with self._lock:
+            self._unsynced.append((path, entry))
         return path
 
     def _make_folder(self, folder: Path) -> None:
@@ -167,12 +185,11 @@ class Download:
             if self._owing:
                 self._flush()
 
-    def _enter(self, path: Path, entry: Entry) -> None:
+    def _enter_when_due(self) -> None:
         with self._lock:
-            self._unsynced.append((path, entry))
             if self._durability != "batch" or len(self._unsynced) >= _BATCH:
-                # The file has its name, and counts. That the journal cannot be written is the next one's error, or
-                # that of `close`.
+                # The files have their names, and count. That the journal cannot be written is the next ones' error,
+                # or that of `close`.
                 with suppress(OSError, StorageError):
                     self._flush()
 
@@ -190,11 +207,11 @@ class Download:
             self._records.append((entry for _, entry in written), sync=sync)
         self._unsynced, self._owing = [], False
 
-    def _entry(self, reference: InstanceReference, path: Path, sha256: str) -> Entry:
+    def _entry(self, reference: InstanceReference, path: Path, size_bytes: int, sha256: str) -> Entry:
         return Entry(
             sop_instance_uid=reference.sop_instance_uid,
             path=self._relative(path),
-            size_bytes=path.stat().st_size,
+            size_bytes=size_bytes,
             sha256=sha256,
         )
 

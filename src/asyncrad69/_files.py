@@ -41,14 +41,17 @@ class PathTemplate:
             raise ValueError(f"{{{min(unknown)}}} is not a field of a path: use {', '.join(_FIELDS)}")
         if fields and "SOPInstanceUID" not in fields:
             raise ValueError("a path with fields needs {SOPInstanceUID}, or instances would share names")
-        self._text = text if fields else str(Path(text, _LAYOUT))
-        self.root = next(parent for parent in Path(self._text).parents if not _PLACEHOLDER.search(str(parent)))
+        layout = text if fields else str(Path(text, _LAYOUT))
+        self.root = next(parent for parent in Path(layout).parents if not _PLACEHOLDER.search(str(parent)))
+        self._pieces = _PLACEHOLDER.split(layout)  # every other one is the name of a field
 
     def path(self, reference: InstanceReference) -> Path:
         """The file for *reference*. Only UIDs that were asked for, and so validated, become part of a path."""
         values = (reference.study_instance_uid, reference.series_instance_uid, reference.sop_instance_uid)
         by_field = dict(zip(_FIELDS, values, strict=True))
-        return Path(_PLACEHOLDER.sub(lambda match: by_field[match[1]], self._text))
+        pieces = self._pieces.copy()
+        pieces[1::2] = [by_field[field] for field in pieces[1::2]]
+        return Path("".join(pieces))
 
 
 def make_folder(folder: Path, root: Path) -> None:

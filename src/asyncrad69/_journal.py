@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ class Entry:
     path: str
     size_bytes: int
     sha256: str
+
+    def line(self) -> bytes:
+        """The entry as a line of the journal."""
+        values = {
+            "sop_instance_uid": self.sop_instance_uid,
+            "path": self.path,
+            "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
+        }
+        return json.dumps(values).encode() + b"\n"
 
 
 class Records(Protocol):
@@ -144,7 +154,7 @@ class Journal(Workplace):
         """Add *entries*; with *sync* return when they are on the disk."""
         new = list(entries)
         # One write: another process that appends to the same file does not get in between.
-        self._lines.write(b"".join(json.dumps(asdict(each)).encode() + b"\n" for each in new))
+        self._lines.write(b"".join(each.line() for each in new))
         self.entries.update((each.path, each) for each in new)
         if sync:
             os.fsync(self._lines.fileno())

@@ -4,66 +4,104 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from anyio import Semaphore, create_task_group
+from anyio import Event, create_task_group
 
 from ._errors import without_frames
+from ._options import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from anyio.abc import TaskGroup
 
     from ._content import Assembly, Share
     from ._instance import Instance
 
-#: Does something with an instance: hands it over, or writes it to a file.
+#: Takes over an instance.
 Take: TypeAlias = "Callable[[Instance], Awaitable[None]]"
 
-# One is written and another waits its turn, while a third comes.
-_AT_ONCE: Final = 2
+#: Writes instances to files.
+Keep: TypeAlias = "Callable[[Sequence[Instance]], Awaitable[None]]"
+
+# What may wait to be written: as much as is written at once, small ones together, since each turn in another thread
+# costs more than a small file does.
+_MOST_BYTES: Final = 4 * MIB
+_MOST: Final = 64
 
 
-async def keeping(
-    assembly: Assembly, keep: Take, drop: Callable[[Instance], None], bring: Callable[[Take], Awaitable[None]]
-) -> None:
+class Keeping:
     """
-    Await *bring*, which hands each instance to the function that it is given, and *keep* those meanwhile.
+    One exchange's instances on their way to files.
 
-    Returns when all are kept; what had come before an error is kept too. An instance counts in the memory budget until
-    it is kept.
+    An instance counts in the memory budget until it is written.
 
     Args:
         assembly: Where the instance at hand was put together.
-        keep: Keeps one.
-        drop: Told of one that *keep* is never called with, since *bring* was ended.
-        bring: Brings all of them.
-
-    Raises:
-        Exception: The first error of *bring* or of *keep*, which ends *bring*.
+        keep: Writes some.
+        drop: Told of one that *keep* is never called with, since the exchange was ended.
     """
-    errors: list[Exception] = []
-    places = Semaphore(_AT_ONCE, fast_acquire=True)
 
-    async def keep_one(instance: Instance, share: Share) -> None:
+    def __init__(self, assembly: Assembly, keep: Keep, drop: Callable[[Instance], None]) -> None:
+        self._assembly = assembly
+        self._keep = keep
+        self._drop = drop
+        self._waiting: list[tuple[Instance, Share]] = []
+        self._size = 0
+        self._writing = False
+        self._room = Event()
+        self._errors: list[Exception] = []
+
+    async def during(self, bring: Callable[[Take], Awaitable[None]]) -> None:
+        """
+        Await *bring*, which hands instances to the function that it is given, and write them meanwhile.
+
+        Returns when all are written; what had come before an error is written too.
+
+        Raises:
+            Exception: The first error of *bring* or of *keep*, which ends *bring*.
+        """
+
+        async def take(instance: Instance) -> None:
+            await self._take(group, instance)
+
         try:
-            await keep(instance)
-        except Exception as exc:  # noqa: BLE001 - raised below
-            errors.append(without_frames(exc))
+            async with create_task_group() as group:
+                try:
+                    await bring(take)
+                except Exception as exc:  # noqa: BLE001 - raised below, when what had come is written
+                    self._errors.append(exc)
+        finally:
+            for instance, share in self._waiting:
+                share.shrink()
+                self._drop(instance)
+        if self._errors:
+            raise self._errors.pop(0)
+
+    async def _take(self, group: TaskGroup, instance: Instance) -> None:
+        self._waiting.append((instance, self._assembly.hand_on()))
+        self._size += instance.size_bytes
+        if not self._writing:
+            self._writing = True
+            group.start_soon(self._write, group, name="asyncrad69 keeping")
+        while self._size >= _MOST_BYTES or len(self._waiting) >= _MOST:
+            await self._room.wait()
+
+    async def _write(self, group: TaskGroup) -> None:
+        try:
+            while self._waiting:
+                await self._write_some()
+        except Exception as exc:  # noqa: BLE001 - raised by `during`
+            self._errors.append(without_frames(exc))
             group.cancel_scope.cancel()
         finally:
-            share.shrink()
-            places.release()
+            self._writing = False
 
-    async def take(instance: Instance) -> None:
+    async def _write_some(self) -> None:
+        some, self._waiting, self._size = self._waiting, [], 0
+        self._room.set()
+        self._room = Event()
         try:
-            await places.acquire()
-        except BaseException:
-            drop(instance)
-            raise
-        group.start_soon(keep_one, instance, assembly.hand_on(), name="asyncrad69 keeping")
-
-    async with create_task_group() as group:
-        try:
-            await bring(take)
-        except Exception as exc:  # noqa: BLE001 - raised below, when what had come is kept
-            errors.append(exc)
-    if errors:
-        raise errors.pop(0)
+            await self._keep([instance for instance, _ in some])
+        finally:
+            for _, share in some:
+                share.shrink()

@@ -38,7 +38,7 @@ from ._events import (
 from ._examination import bounds_of, examined
 from ._exchange import Answer, Document, exchange, other_packaging
 from ._instance import Instance
-from ._keeping import keeping
+from ._keeping import Keeping
 from ._ledger import Ledger, Patience
 from ._pace import Pace
 from ._plan import Request, requests
@@ -46,7 +46,7 @@ from ._running import Job, Place, Running
 from ._soap_request import RetrieveImagingDocumentSet, new_message_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -75,6 +75,9 @@ class Owner(Protocol):
     def throttle(self) -> Throttle: ...
 
 
+#: Writes instances to files; says what went wrong with each, up to the first error that is fatal.
+Store: TypeAlias = "Callable[[Sequence[Instance]], Awaitable[Sequence[Rad69Error | None]]]"
+
 #: What a worker waits for before each request: a window of time, room on the disk.
 Admit: TypeAlias = "Callable[[], Awaitable[None]]"
 
@@ -99,7 +102,7 @@ class AsyncRetrieval:
         options: Options,
         *,
         spool: Spool | None = None,
-        keep: Take | None = None,
+        keep: Store | None = None,
         admit: Admit | None = None,
     ) -> None:
         self._owner = owner
@@ -363,7 +366,8 @@ class AsyncRetrieval:
             if self._keep is None:
                 await bring(running.instances.give)
             else:
-                await keeping(assembly, partial(self._kept, running, self._keep), self._put_back, bring)
+                keep = partial(self._kept, running, self._keep)
+                await Keeping(assembly, keep, self._put_back).during(bring)
         finally:
             assembly.close()
 
@@ -441,16 +445,24 @@ class AsyncRetrieval:
                 raise
         await hand_over(instance)
 
-    async def _kept(self, running: Running, keep: Take, instance: Instance) -> None:
+    async def _kept(self, running: Running, store: Store, instances: Sequence[Instance]) -> None:
+        """Have *instances* written, and hand over those that are."""
+        outcomes: Sequence[Rad69Error | None] = ()
         try:
-            await keep(instance)
-        except ExistingFileError as exc:
-            self._ledger.withdraw(instance.reference, exc)
-            return
-        except BaseException:
-            self._put_back(instance)
-            raise
-        await running.instances.give(instance)
+            outcomes = await store(instances)
+        finally:
+            for instance in instances[len(outcomes) :]:
+                self._put_back(instance)
+        for instance, error in zip(instances, outcomes, strict=False):
+            if isinstance(error, ExistingFileError):
+                self._ledger.withdraw(instance.reference, error)
+            elif error is not None:
+                self._put_back(instance)
+        for instance, error in zip(instances, outcomes, strict=False):
+            if error is None:
+                await running.instances.give(instance)
+            elif error.fatal:
+                raise error
 
     def _untaken(self, instance: Instance) -> None:
         if self._keep is None:  # else it is where it was to go
