@@ -111,7 +111,7 @@ class AsyncRad69:
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
         memory_budget_bytes: int | None = 512 * MIB,
-        read_size: int = 256 * KIB,
+        read_size: int = 512 * KIB,
         max_bytes_per_s: float | None = None,
         max_requests_per_minute: float | None = None,
         **options: Unpack[RetrieveOptions],

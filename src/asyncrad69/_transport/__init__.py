@@ -31,6 +31,8 @@ BODY: Final = "asyncrad69.body"
 # Closing a connection takes one pass of the event loop; this is for what nobody thought of.
 _CLOSE_LIMIT_S: Final = 5.0
 
+_LARGEST_PART: Final = 4 * 1024 * 1024  # in bytes; larger ones are few
+
 #: httpcore's errors as httpx's, the most specific first. httpx has the same table, but not in public.
 HTTPX_ERRORS: Final[dict[type[Exception], type[Exception]]] = {
     httpcore.ConnectTimeout: httpx.ConnectTimeout,
@@ -56,7 +58,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     httpcore makes the connection, through a proxy and TLS where asked, sends the request and reads the head, within
     httpx's timeouts. h11 then costs about 20 us per chunk, and httpcore's TLS more; so from the end of the head on,
-    this class decodes the body itself, in blocks of up to 256 KiB.
+    this class decodes the body itself, in blocks of up to 512 KiB.
 
     Every exchange has its own connection, dropped at its end. Connections are not kept alive by design: a byte left
     over from one reply would be read as the start of the next, which may be about another patient; and beside a reply
@@ -91,6 +93,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             network_backend=Backend(read_size),
         )
         self._pools: set[httpcore.AsyncConnectionPool] = set()
+        _keep_freed_memory()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """
@@ -172,6 +175,16 @@ class _BodyStream(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         self._connection.abort()
         await self._close()
+
+
+def _keep_freed_memory() -> None:
+    """
+    Have glibc keep what is freed, up to twice the size below.
+
+    It gives memory back to the kernel, and takes it again page by page, until a block of the size was freed once
+    (mallopt(3): the thresholds are dynamic). A retrieve frees as much as it allocates, part by part.
+    """
+    bytes(_LARGEST_PART)
 
 
 def _body_stream(

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 KIB: Final = 1024
-BUFFER_SIZE: Final = 1024 * KIB
-# Larger blocks leave the processor's cache before they are decoded; smaller ones cost more system calls.
-READ_SIZE: Final = 256 * KIB
+# The most that one read takes: each costs a system call, and a turn of the event loop.
+READ_SIZE: Final = 512 * KIB
 _WRITE_SIZE: Final = 256 * KIB
 # When the peer closes, asyncio's TLS layer hands out what it holds, up to 512 KiB and the record begun in OpenSSL, in
 # one read: what finds no room then is lost. So reading pauses while there still is room for all of it.
 _ROOM_FOR_TLS: Final = 544 * KIB
+BUFFER_SIZE: Final = READ_SIZE + _ROOM_FOR_TLS
 _TLS_RECORD_SIZE: Final = 16 * KIB  # RFC 8446 5.1
 
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305 5 and 8
