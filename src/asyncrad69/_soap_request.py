@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from xml.sax.saxutils import escape
 
@@ -41,6 +42,7 @@ _XDS = "urn:ihe:iti:xds-b:2007"
 
 # What is written by itself, or was given by others and must not be touched, takes the place of a child of this text.
 _PLACEHOLDER = "-"
+_MESSAGE_ID = "<a:MessageID>{}</a:MessageID>"
 
 
 def new_message_id() -> str:
@@ -92,16 +94,25 @@ class RetrieveImagingDocumentSet:
 
     def xml(self, *, to: str, message_id: str, security_header: bytes = b"") -> bytes:
         """Studies and series are grouped: dcm4chee keeps only the last of two SeriesRequests with the same UID."""
-        body = {
-            "@xmlns:iherad": _XDSI,
-            "@xmlns:ihe": _XDS,
-            "iherad:StudyRequest": _PLACEHOLDER,
-            "iherad:TransferSyntaxUIDList": {"iherad:TransferSyntaxUID": list(self.transfer_syntaxes)},
-        }
-        text = _envelope(self.action, to, message_id, {"iherad:RetrieveImagingDocumentSetRequest": body})
-        placeholder = f"<iherad:StudyRequest>{_PLACEHOLDER}</iherad:StudyRequest>"
-        # One pattern, hundreds of times over: written by itself it takes a tenth of the time.
-        return _secured(text.replace(placeholder, _study_requests(self.references)), security_header)
+        start, middle, end = _around(self.action, to, self.transfer_syntaxes)
+        text = f"{start}{_MESSAGE_ID.format(escape(message_id))}{middle}{_study_requests(self.references)}{end}"
+        return _secured(text, security_header)
+
+
+@lru_cache(maxsize=64)
+def _around(action: str, to: str, transfer_syntaxes: tuple[str, ...]) -> tuple[str, str, str]:
+    """What is before, between and after the MessageID and the StudyRequests: the same for a whole retrieve."""
+    body = {
+        "@xmlns:iherad": _XDSI,
+        "@xmlns:ihe": _XDS,
+        "iherad:StudyRequest": _PLACEHOLDER,
+        "iherad:TransferSyntaxUIDList": {"iherad:TransferSyntaxUID": list(transfer_syntaxes)},
+    }
+    text = _envelope(action, to, _PLACEHOLDER, {"iherad:RetrieveImagingDocumentSetRequest": body})
+    start, _, rest = text.partition(_MESSAGE_ID.format(_PLACEHOLDER))
+    # One pattern, hundreds of times over: written by itself it takes a tenth of the time.
+    middle, _, end = rest.partition(f"<iherad:StudyRequest>{_PLACEHOLDER}</iherad:StudyRequest>")
+    return start, middle, end
 
 
 @dataclass(frozen=True, slots=True)
