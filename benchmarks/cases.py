@@ -129,8 +129,8 @@ QUICK: Final = (
     replace(_MF_8K, workload=replace(MULTI_FRAME, count=1), rounds=2),
     replace(_DROPPED, rounds=1),
     _SLOW_CONSUMER,
-    _GIANT_SPOOLED,
-    *(replace(_read_size(each * KIB), rounds=1) for each in (16, 64, 256)),
+    replace(_GIANT_SPOOLED, workload=replace(GIANT, frames=1024)),
+    *(replace(_read_size(each * KIB), rounds=1) for each in (16, 64, 512)),
     *(replace(_think_per_instance(each), rounds=1) for each in (1, 8)),
 )
 
