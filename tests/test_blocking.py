@@ -21,6 +21,8 @@ from asyncrad69.testing import SimulatedSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asyncrad69 import Instance
+
 UNKNOWN = InstanceReference("1.2.3", "1.2.3.1", "1.2.3.1.1", repository_unique_id="1.2.3.4")
 
 
@@ -87,6 +89,24 @@ def test_stop_asking(source: SimulatedSource) -> None:
                 retrieval.stop_asking()
         assert 0 < len(retrieval.report.delivered) < len(source.references())
     retrieval.stop_asking()
+
+
+def test_what_was_fetched_and_not_seen_is_not_delivered(source: SimulatedSource) -> None:
+    """Several are fetched at once from the loop's thread; the report counts those that the caller had."""
+    with Rad69(source.url) as rad69:
+        with rad69.retrieve(source.references(), on_failure="report") as retrieval:
+            seen = [next(retrieval), next(retrieval)]
+        assert {row.reference for row in retrieval.report.delivered} == {each.reference for each in seen}
+    retrieval.close()
+
+
+def test_an_error_comes_after_all_that_came_before_it(source: SimulatedSource) -> None:
+    seen: list[Instance] = []
+    with Rad69(source.url) as rad69:
+        instances = rad69.instances([*source.references(), UNKNOWN])
+        with pytest.raises(IncompleteRetrieveError, match="82 of 83"):
+            seen.extend(instances)
+    assert len(seen) == len(source.references())
 
 
 async def _retrieve_in_a_loop(source: SimulatedSource) -> int:
@@ -170,7 +190,7 @@ def test_a_forked_child_is_told(source: SimulatedSource) -> None:
 def test_an_interrupt_ends_all(source: SimulatedSource) -> None:
     """Rule 6: Ctrl-C inside a retrieve is a KeyboardInterrupt in the caller's code, and the process ends."""
     script = f"""
-        import threading
+        import threading, time
         from asyncrad69 import Rad69
         references = {[_triple(each) for each in source.references()]!r}
         try:
@@ -179,6 +199,9 @@ def test_an_interrupt_ends_all(source: SimulatedSource) -> None:
                     print("ready", flush=True)
                     threading.Event().wait()
         except KeyboardInterrupt:
+            end = time.monotonic() + 10
+            while threading.active_count() > 1 and time.monotonic() < end:
+                time.sleep(0.01)  # anyio tells its idle threads to end, and does not wait for them
             print(threading.active_count(), flush=True)
     """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True) as child:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -20,13 +21,21 @@ from asyncrad69 import (
     AsyncRad69,
     ExistingFileError,
     IncompleteRetrieveError,
+    InstanceReference,
     Rad69,
     StorageError,
 )
+from asyncrad69._content import MemoryContent
+from asyncrad69._download import Download
+from asyncrad69._files import PathTemplate
+from asyncrad69._instance import Instance
+from asyncrad69._journal import Journal
 from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from asyncrad69._journal import Entry
 
 SCALE = os.environ.get("RAD69_TEST_SCALE", "")
 
@@ -212,6 +221,86 @@ async def test_a_folder_that_cannot_be_written(source: SimulatedSource, tmp_path
         with pytest.raises(StorageError, match="cannot be written"):
             await rad69.download(source.references(), tmp_path / "file" / "images")
     assert len(source.requests) == before
+
+
+class FullJournal(Journal):
+    """A journal on a disk that is full until it is not."""
+
+    full = True
+
+    def append(self, entries: Iterable[Entry], *, sync: bool) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().append(entries, sync=sync)
+
+
+def instances(source: SimulatedSource, count: int) -> list[Instance]:
+    return [
+        Instance(
+            reference=reference,
+            content=MemoryContent(source.data(reference.sop_instance_uid)),
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+        )
+        for reference in source.references()[:count]
+    ]
+
+
+def test_each_of_those_that_are_stored_together_has_its_own_outcome(source: SimulatedSource, folder: Path) -> None:
+    some = instances(source, 3)
+    download = Download(folder, existing="skip", durability="none")
+    first, taken, last = (PathTemplate(folder).path(each.reference) for each in some)
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"something else")
+    outcomes = download.store(some)
+    download.close()
+    assert outcomes == [first, outcomes[1], last]
+    assert isinstance(outcomes[1], ExistingFileError)
+    assert taken.read_bytes() == b"something else"
+    assert not unfinished(folder)
+
+
+def test_a_journal_that_cannot_be_written_is_the_error_of_the_next_file(source: SimulatedSource, folder: Path) -> None:
+    """What has its name counts; what comes after it is not written before the journal is."""
+    journals: list[FullJournal] = []
+
+    def records(root: Path) -> FullJournal:
+        journals.append(FullJournal(root))
+        return journals[0]
+
+    first, second = instances(source, 2)
+    download = Download(folder, existing="skip", durability="none", records=records)
+    (path,) = download.store([first])
+    assert path == next(folder.rglob("*.dcm"))
+    with pytest.raises(StorageError, match=r"\.asyncrad69 cannot be written: No space left on device"):
+        download.store([second])
+    assert list(files(folder)) == [first.reference.sop_instance_uid]
+    journals[0].full = False
+    download.store([second])
+    download.close()
+    with Journal(folder) as journal:
+        assert {entry.sop_instance_uid for entry in journal.entries.values()} == set(files(folder)) != set()
+    assert len(files(folder)) == 2
+
+
+@pytest.mark.anyio
+async def test_a_manifest_that_cannot_be_written(
+    source: SimulatedSource, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an error, with the report of what came; and it hides no other error."""
+
+    def finish(_journal: Journal) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Journal, "finish", finish)
+    async with AsyncRad69(source.url) as rad69:
+        with pytest.raises(StorageError, match="No space left on device") as caught:
+            await rad69.download(source.references(), folder)
+        assert caught.value.report is not None
+        assert caught.value.report.complete
+        unknown = InstanceReference("1.2.3", "1.2.3.4", "1.2.3.4.5", repository_unique_id="1.2")
+        with pytest.raises(IncompleteRetrieveError) as failed:
+            await rad69.download(unknown, folder)
+    assert len(failed.value.report.rows) == 1
 
 
 @pytest.mark.anyio

@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
+from collections import deque
 from contextlib import ExitStack, closing
 from os import PathLike
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, Self, TypeVar, Unpack
 
+from anyio import move_on_after
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._client import AsyncRad69
-from ._errors import InvalidInstanceError
+from ._errors import InvalidInstanceError, Rad69Error
 from ._options import KIB, MIB
 from ._qido import expand
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from ._dicom import Dataset
     from ._documents import DocumentReference, RetrievedDocument
     from ._download import Durability, Existing
-    from ._errors import Rad69Error
     from ._instance import Instance
     from ._options import RetrieveOptions, Timeout
     from ._references import InstanceReference, References
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from ._tls import Certificate, Verify
 
 T = TypeVar("T")
+
+# What is fetched from the event loop's thread together: instances that come so shortly after each other, in seconds,
+# up to so many bytes.
+_RIGHT_BEHIND_S: Final = 0.001
+_MOST_AT_ONCE: Final = 4 * MIB
 
 
 class Rad69:
@@ -189,6 +195,8 @@ class Retrieval:
     def __init__(self, client: Rad69, retrieval: AsyncRetrieval) -> None:
         self._client = client
         self._retrieval = retrieval
+        self._ready: deque[Instance] = deque()
+        self._at_once = 0  # more each time: whoever begins waits for one
 
     @property
     def report(self) -> Report:
@@ -212,15 +220,43 @@ class Retrieval:
 
     def __next__(self) -> Instance:
         """The next instance; raises what `AsyncRetrieval.__anext__` does, and `StopIteration` at the end."""
+        if not self._ready:
+            try:
+                self._ready.extend(self._client.thread().call(self._some))
+            except StopAsyncIteration:
+                raise StopIteration from None
+        return self._ready.popleft()
+
+    async def _some(self) -> list[Instance]:
+        """The next instance, and those that come right behind it: to and from another thread takes longer than they."""
+        some = [await self._retrieval.__anext__()]
+        size = some[0].size_bytes
         try:
-            return self._client.thread().call(self._retrieval.__anext__)
-        except StopAsyncIteration:
-            raise StopIteration from None
+            while size < self._at_once:
+                came = False
+                with move_on_after(_RIGHT_BEHIND_S):
+                    some.append(await self._retrieval.__anext__())
+                    size += some[-1].size_bytes
+                    came = True
+                if not came:
+                    break
+        except (StopAsyncIteration, Rad69Error):
+            pass  # the same again, when these have been taken
+        except BaseException:
+            self._retrieval.put_back(some)
+            raise
+        self._at_once = min(2 * size, _MOST_AT_ONCE)
+        return some
 
     def close(self) -> None:
         """End what is in flight. The report stays. Does nothing the second time."""
         if self._client.is_open:  # one that was closed has ended it already
-            self._client.thread().call(self._retrieval.aclose)
+            self._client.thread().call(self._end)
+
+    async def _end(self) -> None:
+        self._retrieval.put_back(self._ready)
+        self._ready.clear()
+        await self._retrieval.aclose()
 
     def stop_asking(self) -> None:
         """As `AsyncRetrieval.stop_asking`, from any thread: what is in flight still comes, and nothing else."""

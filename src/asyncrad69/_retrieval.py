@@ -46,7 +46,7 @@ from ._running import Job, Place, Running
 from ._soap_request import RetrieveImagingDocumentSet, new_message_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -183,6 +183,11 @@ class AsyncRetrieval:
             return
         self._running.stopping.set()
         self._running.tickets_in.close()
+
+    def put_back(self, instances: Iterable[Instance]) -> None:
+        """Take delivered instances back that the caller has not seen; for `Retrieval`."""
+        for instance in instances:
+            self._untaken(instance)
 
     def reject(self, instance: Instance, error: Rad69Error) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
