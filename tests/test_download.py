@@ -282,6 +282,28 @@ def test_a_journal_that_cannot_be_written_is_the_error_of_the_next_file(source: 
     assert len(files(folder)) == 2
 
 
+def test_a_failed_sync_is_not_tried_again(
+    source: SimulatedSource, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operating system tells an error of writing back once; the next fsync succeeds, and proves nothing."""
+    first, second = instances(source, 2)
+    download = Download(folder, existing="skip", durability="each")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _fail)
+        with pytest.raises(StorageError, match="Input/output error"):
+            download.store([first])
+    with pytest.raises(StorageError, match="Input/output error"):
+        download.store([second])
+    with pytest.raises(StorageError, match="Input/output error"):
+        download.close()
+    with Journal(folder) as journal:
+        assert journal.entries == {}
+
+
+def _fail(_descriptor: int) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
 @pytest.mark.anyio
 async def test_a_manifest_that_cannot_be_written(
     source: SimulatedSource, folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -108,10 +108,44 @@ def test_an_item_given_to_a_task_that_is_cancelled_is_nobodys_where_nobody_asks_
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        handover.close()
+        handover.abandon()
         assert untaken == [1]
+        handover.close()
         with pytest.raises(EndOfStream):
             await handover.take()
+        assert untaken == [1]
+
+    asyncio.run(scenario())
+
+
+def test_an_item_given_to_a_task_that_is_cancelled_is_there_after_the_end() -> None:
+    async def scenario() -> None:
+        handover, untaken = _handover()
+        first = asyncio.create_task(handover.take())
+        await asyncio.sleep(0)
+        await handover.give(1)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        handover.close()
+        assert await handover.take() == 1
+        with pytest.raises(EndOfStream):
+            await handover.take()
+        assert untaken == []
+
+    asyncio.run(scenario())
+
+
+def test_an_item_is_nobodys_if_all_is_abandoned_before_its_taker_learns_of_the_cancellation() -> None:
+    async def scenario() -> None:
+        handover, untaken = _handover()
+        first = asyncio.create_task(handover.take())
+        await asyncio.sleep(0)
+        await handover.give(1)
+        first.cancel()
+        handover.abandon()
+        with pytest.raises(asyncio.CancelledError):
+            await first
         assert untaken == [1]
 
     asyncio.run(scenario())
@@ -144,6 +178,15 @@ async def test_closing_it_wakes_who_waits() -> None:
         await _settle()
         handover.close()
     assert ended == [True]
+
+
+async def test_a_giver_that_is_left_behind_goes_on() -> None:
+    handover, untaken = _handover()
+    async with create_task_group() as group:
+        group.start_soon(handover.give, 1)
+        await _settle()
+        handover.abandon()
+    assert untaken == [1]
 
 
 def _handover() -> tuple[Handover[int], list[int]]:

@@ -145,6 +145,19 @@ async def test_an_error_of_the_disk_ends_the_exchange() -> None:
     assert disk.memory_is_free
 
 
+async def test_a_full_disk_counts_more_than_a_cut_that_came_before_it() -> None:
+    disk = Disk(error=StorageError("full"))
+
+    async def bring(take: Take) -> None:
+        await take(await disk.instance(0))
+        await settle()
+        disk.free.set()
+        raise ConnectionLost("cut")
+
+    with pytest.raises(StorageError, match="full"):
+        await disk.keeping().during(bring)
+
+
 async def test_what_waits_when_the_retrieve_is_cancelled_is_nobodys() -> None:
     disk = Disk()
 

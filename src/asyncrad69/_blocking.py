@@ -11,7 +11,7 @@ import os
 import warnings
 import weakref
 from collections import deque
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Final, Self, TypeVar, Unpack
 
@@ -222,41 +222,47 @@ class Retrieval:
         """The next instance; raises what `AsyncRetrieval.__anext__` does, and `StopIteration` at the end."""
         if not self._ready:
             try:
-                self._ready.extend(self._client.thread().call(self._some))
+                self._client.thread().call(self._fetch)
             except StopAsyncIteration:
                 raise StopIteration from None
         return self._ready.popleft()
 
-    async def _some(self) -> list[Instance]:
-        """The next instance, and those that come right behind it: to and from another thread takes longer than they."""
-        some = [await self._retrieval.__anext__()]
-        size = some[0].size_bytes
-        try:
+    async def _fetch(self) -> None:
+        """
+        Make the next instance ready, and those that come right behind it: another turn takes longer than they do.
+
+        Each at once, so that an interrupt loses none.
+        """
+        size = await self._fetch_one()
+        with suppress(StopAsyncIteration, Rad69Error):  # the same again, when these have been taken
             while size < self._at_once:
-                came = False
+                came = 0
                 with move_on_after(_RIGHT_BEHIND_S):
-                    some.append(await self._retrieval.__anext__())
-                    size += some[-1].size_bytes
-                    came = True
+                    came = await self._fetch_one()
                 if not came:
                     break
-        except (StopAsyncIteration, Rad69Error):
-            pass  # the same again, when these have been taken
-        except BaseException:
-            self._retrieval.put_back(some)
-            raise
+                size += came
         self._at_once = min(2 * size, _MOST_AT_ONCE)
-        return some
+
+    async def _fetch_one(self) -> int:
+        instance = await self._retrieval.__anext__()
+        self._ready.append(instance)
+        return instance.size_bytes
 
     def close(self) -> None:
         """End what is in flight. The report stays. Does nothing the second time."""
         if self._client.is_open:  # one that was closed has ended it already
             self._client.thread().call(self._end)
+        else:
+            self._put_back()
 
     async def _end(self) -> None:
-        self._retrieval.put_back(self._ready)
-        self._ready.clear()
+        self._put_back()
         await self._retrieval.aclose()
+
+    def _put_back(self) -> None:
+        while self._ready:
+            self._retrieval.put_back(self._ready.popleft())
 
     def stop_asking(self) -> None:
         """As `AsyncRetrieval.stop_asking`, from any thread: what is in flight still comes, and nothing else."""

@@ -69,6 +69,7 @@ class Download:
         self._folders: set[Path] = set()  # those of this download, which need not be looked at for each file
         self._unsynced: list[tuple[Path, Entry]] = []
         self._owing = False  # the last attempt to enter them failed
+        self._sync_error: OSError | None = None
         self.root: Path = self._template.root
         with _storage_errors(self.root):
             self._records = records(self.root)
@@ -186,26 +187,38 @@ class Download:
                 self._flush()
 
     def _enter_when_due(self) -> None:
-        with self._lock:
-            if self._durability != "batch" or len(self._unsynced) >= _BATCH:
+        with self._lock, _storage_errors(self._records.folder):
+            if self._durability == "none":
                 # The files have their names, and count. That the journal cannot be written is the next ones' error,
                 # or that of `close`.
                 with suppress(OSError, StorageError):
                     self._flush()
+            elif self._durability == "each" or len(self._unsynced) >= _BATCH:
+                self._flush()
 
     def _flush(self) -> None:
         """Enter in the journal what is written; before that, bring it to the disk if asked to."""
         written, self._owing = self._unsynced, True
         sync = self._durability != "none"
         if sync:
-            for path, _ in written:
-                _sync(path)
-            # Then their names. Windows has no such call.
-            for folder in {path.parent for path, _ in written if os.name == "posix"}:
-                _sync(folder)
+            self._sync_all([path for path, _ in written])
         if written:
             self._records.append((entry for _, entry in written), sync=sync)
         self._unsynced, self._owing = [], False
+
+    def _sync_all(self, paths: Sequence[Path]) -> None:
+        # An error of writing back is told once: the second fsync of the same file would succeed, and prove nothing.
+        if self._sync_error is not None:
+            raise self._sync_error
+        try:
+            for path in paths:
+                _sync(path)
+            # Then their names. Windows has no such call.
+            for folder in {path.parent for path in paths if os.name == "posix"}:
+                _sync(folder)
+        except OSError as exc:
+            self._sync_error = without_frames(exc)
+            raise
 
     def _entry(self, reference: InstanceReference, path: Path, size_bytes: int, sha256: str) -> Entry:
         return Entry(

@@ -304,12 +304,14 @@ class _Waits:
         total_s = self._timeouts.total_s
         if total_s is not None and (limit_s is None or total_s - self._waited_s < limit_s):
             limit_s, phase = total_s - self._waited_s, "total"
+        shown = total_s if phase == "total" else limit_s
+        if limit_s is not None and limit_s <= 0:
+            raise _nothing_came(phase, shown)
         started = monotonic()
         try:
             yield limit_s
         except (TimeoutError, httpx.ReadTimeout):
-            shown = total_s if phase == "total" else limit_s
-            raise _too_slow(f"{_NOTHING_CAME[phase]} {shown} s", phase, shown) from None
+            raise _nothing_came(phase, shown) from None
         finally:
             self._waited_s += monotonic() - started
 
@@ -331,6 +333,10 @@ _NOTHING_CAME = {
     "idle": "nothing more came for",
     "total": "the exchange was not over after waiting for",
 }
+
+
+def _nothing_came(phase: str, limit_s: float | None) -> TransferTimeout:
+    return _too_slow(f"{_NOTHING_CAME[phase]} {limit_s} s", phase, limit_s)
 
 
 def _too_slow(message: str, phase: str, limit_s: float | None) -> TransferTimeout:

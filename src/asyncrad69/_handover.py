@@ -29,6 +29,7 @@ class Handover(Generic[T]):
         self._offers: deque[_Offer[T]] = deque()
         self._takers: deque[_Taker[T]] = deque()
         self._closed = False
+        self._abandoned = False
 
     async def give(self, item: T) -> None:
         """Hand *item* over."""
@@ -78,11 +79,19 @@ class Handover(Generic[T]):
         for taker in self._takers:
             taker.woken.set()
         self._takers.clear()
+
+    def abandon(self) -> None:
+        """Nothing more is taken either."""
+        self._abandoned = True
         while self._offers:
-            self._untaken(self._offers.popleft().item)
+            offer = self._offers.popleft()
+            offer.taken.set()
+            self._untaken(offer.item)
 
     def _offer_again(self, item: T) -> None:
-        if self._takers:
+        if self._abandoned:
+            self._untaken(item)
+        elif self._takers:
             self._takers.popleft().give(item)
         else:
             self._offers.appendleft(_Offer(item))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from anyio import Event, create_task_group
 
-from ._errors import without_frames
+from ._errors import Rad69Error, without_frames
 from ._options import MIB
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Keeping:
         Returns when all are written; what had come before an error is written too.
 
         Raises:
-            Exception: The first error of *bring* or of *keep*, which ends *bring*.
+            Exception: An error of *bring* or of *keep*, which ends *bring*: one that is fatal, else the first.
         """
 
         async def take(instance: Instance) -> None:
@@ -75,7 +75,12 @@ class Keeping:
                 share.shrink()
                 self._drop(instance)
         if self._errors:
-            raise self._errors.pop(0)
+            raise self._worst()
+
+    def _worst(self) -> Exception:
+        """What ends everything, else what came first."""
+        errors, self._errors = self._errors, []
+        return next((each for each in errors if not isinstance(each, Rad69Error) or each.fatal), errors[0])
 
     async def _take(self, group: TaskGroup, instance: Instance) -> None:
         self._waiting.append((instance, self._assembly.hand_on()))

@@ -8,6 +8,7 @@ iterator. A stream that ends without the workers having said that they are done 
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -46,7 +47,7 @@ from ._running import Job, Place, Running
 from ._soap_request import RetrieveImagingDocumentSet, new_message_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from anyio.abc import TaskGroup
@@ -172,6 +173,7 @@ class AsyncRetrieval:
         self._running.scope.cancel()
         with move_on_after(_GRACE_S, shield=True):
             await self._running.finished.wait()
+        self._running.instances.abandon()
 
     def stop_asking(self) -> None:
         """
@@ -184,10 +186,9 @@ class AsyncRetrieval:
         self._running.stopping.set()
         self._running.tickets_in.close()
 
-    def put_back(self, instances: Iterable[Instance]) -> None:
-        """Take delivered instances back that the caller has not seen; for `Retrieval`."""
-        for instance in instances:
-            self._untaken(instance)
+    def put_back(self, instance: Instance) -> None:
+        """Take a delivered instance back that the caller has not seen; for `Retrieval`."""
+        self._untaken(instance)
 
     def reject(self, instance: Instance, error: Rad69Error) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
@@ -453,15 +454,19 @@ class AsyncRetrieval:
     async def _kept(self, running: Running, store: Store, instances: Sequence[Instance]) -> None:
         """Have *instances* written, and hand over those that are."""
         outcomes: Sequence[Rad69Error | None] = ()
+        conflicts: deque[tuple[Instance, ExistingFileError]] = deque()
         try:
             outcomes = await store(instances)
+            for instance, error in zip(instances, outcomes, strict=False):
+                if isinstance(error, ExistingFileError):
+                    conflicts.append((instance, error))
+                elif error is not None:
+                    self._put_back(instance)
+            while conflicts:
+                instance, conflict = conflicts.popleft()
+                self._ledger.withdraw(instance.reference, conflict)
         finally:
-            for instance in instances[len(outcomes) :]:
-                self._put_back(instance)
-        for instance, error in zip(instances, outcomes, strict=False):
-            if isinstance(error, ExistingFileError):
-                self._ledger.withdraw(instance.reference, error)
-            elif error is not None:
+            for instance in (*instances[len(outcomes) :], *(each for each, _ in conflicts)):
                 self._put_back(instance)
         for instance, error in zip(instances, outcomes, strict=False):
             if error is None:

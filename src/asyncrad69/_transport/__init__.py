@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -157,12 +158,16 @@ class _BodyStream(httpx.AsyncByteStream):
         The next content, in the largest piece to be had; empty at the end.
 
         Raises:
-            httpx.ReadTimeout: None came for so long.
+            httpx.ReadTimeout: None came for so long; framing does not count.
         """
+        begin = monotonic()
+        left_s = timeout_s
         try:
             while not self._body.complete:
                 with translate(HTTPX_ERRORS):
-                    readable = await self._connection.wait_readable(timeout_s)
+                    readable = await self._connection.wait_readable(left_s)
+                if timeout_s is not None:
+                    left_s = begin + timeout_s - monotonic()
                 if not readable:
                     self._body.end()
                 elif piece := self._connection.decode(self._body.decode):

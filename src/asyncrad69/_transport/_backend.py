@@ -271,6 +271,8 @@ class Receiver(asyncio.BufferedProtocol):
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> None:
         if condition():
             return
+        if timeout_s is not None and timeout_s <= 0:
+            raise TimeoutError
         # A timer of the loop's, and no `asyncio.timeout`: this is waited for once per block.
         self._expired = False
         timer = None if timeout_s is None else asyncio.get_running_loop().call_later(timeout_s, self._expire)
