@@ -177,6 +177,21 @@ async def test_a_slow_consumer_stops_the_source() -> None:
             await gone.wait()
 
 
+async def test_framing_that_drips_restarts_no_limit() -> None:
+    """One wait for content has one limit, however much framing comes meanwhile."""
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Transfer-Encoding: chunked\r\n\r\n2;extension=")
+        for _number in range(30):
+            writer.write(b"x")
+            await asyncio.sleep(0.1)
+        writer.write(b"\r\nok\r\n0\r\n\r\n")
+
+    async with serving(answer) as url, client() as http:
+        with pytest.raises(httpx.ReadTimeout):
+            await http.get(url, timeout=httpx.Timeout(None, read=0.5))
+
+
 async def test_digest_authentication_asks_twice() -> None:
     """httpx's authentication works over this transport: the challenge is answered on a second connection."""
     heads: list[bytes] = []
