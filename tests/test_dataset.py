@@ -22,6 +22,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
 )
 
+from asyncrad69 import _dataset
 from asyncrad69._dataset import maybe_dataset
 
 DATA = Path(pydicom.__file__).parent / "data"
@@ -187,3 +188,13 @@ def test_implicit_where_explicit_was_said() -> None:
     assert other in heads[1]
     assert maybe_dataset(heads[0] + body[1]) is None
     assert maybe_dataset(heads[1] + body[0]) is None
+
+
+def test_tags_are_shared_and_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may name any number of private tags; those that are kept for the next file have a bound."""
+    monkeypatch.setattr(_dataset, "_MOST_TAGS", 2)
+    tags = _dataset._Tags()
+    assert tags[0x00100010] is tags[0x00100010]
+    assert tags[0x00100020] == 0x00100020
+    assert tags[0x00110010] == 0x00110010
+    assert list(tags) == [0x00110010]
