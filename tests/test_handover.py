@@ -101,13 +101,7 @@ def test_an_item_given_to_a_task_that_is_cancelled_goes_to_whoever_asks_next(oth
 
 def test_an_item_given_to_a_task_that_is_cancelled_is_nobodys_where_nobody_asks_again() -> None:
     async def scenario() -> None:
-        handover, untaken = _handover()
-        first = asyncio.create_task(handover.take())
-        await asyncio.sleep(0)
-        await handover.give(1)
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
+        handover, untaken = await _given_to_a_cancelled_task()
         handover.abandon()
         assert untaken == [1]
         handover.close()
@@ -120,13 +114,7 @@ def test_an_item_given_to_a_task_that_is_cancelled_is_nobodys_where_nobody_asks_
 
 def test_an_item_given_to_a_task_that_is_cancelled_is_there_after_the_end() -> None:
     async def scenario() -> None:
-        handover, untaken = _handover()
-        first = asyncio.create_task(handover.take())
-        await asyncio.sleep(0)
-        await handover.give(1)
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
+        handover, untaken = await _given_to_a_cancelled_task()
         handover.close()
         assert await handover.take() == 1
         with pytest.raises(EndOfStream):
@@ -192,3 +180,14 @@ async def test_a_giver_that_is_left_behind_goes_on() -> None:
 def _handover() -> tuple[Handover[int], list[int]]:
     untaken: list[int] = []
     return Handover(untaken.append), untaken
+
+
+async def _given_to_a_cancelled_task() -> tuple[Handover[int], list[int]]:
+    handover, untaken = _handover()
+    first = asyncio.create_task(handover.take())
+    await asyncio.sleep(0)
+    await handover.give(1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    return handover, untaken
