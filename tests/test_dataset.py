@@ -198,3 +198,13 @@ def test_tags_are_shared_and_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert tags[0x00100020] == 0x00100020
     assert tags[0x00110010] == 0x00110010
     assert list(tags) == [0x00110010]
+
+
+def test_heads_are_shared_and_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_dataset, "_MOST_TAGS", 2)
+    heads = _dataset._Heads()
+    name, rows, pixels = b"\x10\0\x10\0PN", b"\x28\0\x10\0US", b"\xe0\x7f\x10\0OW"
+    assert heads[name] == (0x00100010, "PN", True)
+    assert heads[rows] is heads[rows]
+    assert heads[pixels] == (0x7FE00010, "OW", False)
+    assert list(heads) == [pixels]

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from pydicom.uid import UID
 
-from asyncrad69 import InvalidInstanceError, InvalidReferenceError
+from asyncrad69 import InvalidInstanceError, InvalidReferenceError, _dicom
 from asyncrad69._dicom import Bounds, examine, read_dataset, read_header
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
@@ -436,3 +436,25 @@ def test_a_header_is_read_from_a_file(tmp_path: Path) -> None:
     path.write_bytes(file(b"\xff" * 40, DEFLATED))
     with pytest.raises(InvalidReferenceError, match="a damaged DICOM file"):
         read_header(path)
+
+
+@pytest.mark.parametrize("transfer_syntax", [EXPLICIT, IMPLICIT, BIG])
+def test_what_was_stepped_over_once_is_looked_at_where_it_is_cut(transfer_syntax: str) -> None:
+    """Elements seen in one file are passed faster in the next, and say no less."""
+    encoder = Encoder(transfer_syntax)
+    name, nested_name = encoder(0x00100010, "PN", b"A^B "), encoder.sequence(0x00100010, encoder.item())
+    assert examine(file(name + encoder.image(), transfer_syntax)).flaw is None
+    assert examine(file(encoder.image() + name, transfer_syntax)).flaw is None
+    assert examine(file(encoder.image() + name[:-1], transfer_syntax)).flaw == "ends inside element (0010,0010)"
+    assert examine(file(encoder.image() + name[:7], transfer_syntax)).flaw == "ends inside an element's header"
+    assert examine(file(nested_name + encoder.image(), transfer_syntax)).flaw is None
+
+
+def test_what_is_known_of_elements_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may name any number of private tags."""
+    monkeypatch.setattr(_dicom, "_MOST_TAGS", 2)
+    known = _dicom._EXPLICIT_LITTLE_ENCODING.passable
+    known.clear()
+    private = b"".join(LITTLE(0x00110000 | element, "LO", b"") for element in range(0x1000, 0x1005))
+    assert examine(file(LITTLE.image(before_pixels=private))).flaw is None
+    assert known == {b"\x11\0\x04\x10LO"}

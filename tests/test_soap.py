@@ -279,6 +279,13 @@ def test_an_on_demand_document_comes_under_its_new_id() -> None:
     assert read_manifest(answer([one]).encode()).documents[0].document_unique_id == "1.5"
 
 
+def test_only_what_stands_in_the_field_itself_is_its_text() -> None:
+    """What elements in it hold, at any depth, is not; and what follows them is."""
+    crafted = document("1.1", "QQ<a>x<b>y</b>z</a>==<c/>").replace("</mimeType>", "<d>dicom</d></mimeType>")
+    (read,) = read_manifest(answer([crafted]).encode()).documents
+    assert (read.data, read.mime_type) == (b"A", "application/dicom")
+
+
 def test_documents_without_a_registry_response_are_read() -> None:
     """The documents count; nothing at all is an error."""
     head = '<RetrieveDocumentSetResponse xmlns="urn:ihe:iti:xds-b:2007">'
@@ -421,11 +428,13 @@ def test_a_document_type_is_refused(prolog: str, word: str) -> None:
         read_manifest((prolog + answer()).encode())
 
 
-@pytest.mark.parametrize("depth", [60, 100, 100_000])
-def test_deep_nesting_is_refused(depth: int) -> None:
+@pytest.mark.parametrize("inside", ["<s:Header>", "<Document>"])
+@pytest.mark.parametrize("depth", [50, 100, 100_000])
+def test_deep_nesting_is_refused(depth: int, inside: str) -> None:
     """Up to a depth no answer has it is ignored; beyond it is refused before it costs anything."""
-    xml = answer().replace("<s:Header>", "<s:Header>" + "<x>" * depth + "</x>" * depth).encode()
-    if depth < 62:
+    nest = inside + "<x>" * depth + "</x>" * depth
+    xml = answer([document("1.1", include("cid:a"))]).replace(inside, nest).encode()
+    if depth < 59:
         assert read_manifest(xml).status == "Success"
     else:
         with pytest.raises(LimitExceeded, match="deeper than 64") as caught:

@@ -45,15 +45,17 @@ _PIXEL_DATA: Final = 0x7FE00010
 # The standard has some 5,000; private ones have no end.
 _MOST_TAGS: Final = 16 * 1024
 
-_EXPLICIT: Final = Struct("<HH2sH").unpack_from
+_EXPLICIT: Final = Struct("<6sH").unpack_from
 _IMPLICIT: Final = Struct("<HHL").unpack_from
 _LONG: Final = Struct("<L").unpack_from
+_HEAD: Final = Struct("<HH2s").unpack
 
 # PS3.5 6.2 and 7.1.2: VRs by the size of their length field.
 _SHORT_VRS: Final = {
     vr: vr.decode() for vr in b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 }
 _LONG_VRS: Final = {vr: vr.decode() for vr in b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+_WITH_LONG_LENGTH: Final = frozenset(_LONG_VRS.values())
 
 # RawDataElement's own constructor and _make are Python functions around this.
 _new_element: Final = partial(tuple.__new__, RawDataElement)
@@ -82,6 +84,30 @@ class _Tags(dict[int, BaseTag]):
 
 
 _tags: Final = _Tags()
+
+
+class _Heads(dict[bytes, tuple[BaseTag, str, bool]]):
+    """
+    What stands before the length of an element in explicit VR, tag and VR, decoded once for all elements alike.
+
+    The third value is whether the length is the two bytes that follow and the element means nothing to the reading.
+
+    Raises:
+        KeyError: Not a VR of the standard.
+    """
+
+    def __missing__(self, head: bytes) -> tuple[BaseTag, str, bool]:
+        if len(self) >= _MOST_TAGS:
+            self.clear()
+        group, element, code = _HEAD(head)
+        number = group << 16 | element
+        short = code in _SHORT_VRS
+        vr = _SHORT_VRS[code] if short else _LONG_VRS[code]
+        known = self[head] = _tags[number], vr, short and number != _CHARACTER_SET
+        return known
+
+
+_heads: Final = _Heads()
 
 
 def maybe_dataset(data: bytes) -> FileDataset | None:
@@ -120,7 +146,7 @@ def _meta(data: bytes) -> tuple[FileMetaDataset, str, int]:
     end = _META_START
     while data[end : end + 2] == b"\x02\x00":
         long = data[end + 4 : end + 6] in _LONG_VRS
-        end += 12 + _LONG(data, end + 8)[0] if long else 8 + _EXPLICIT(data, end)[3]
+        end += 12 + _LONG(data, end + 8)[0] if long else 8 + _EXPLICIT(data, end)[1]
     reader = _Reader(data[:end])
     reader.read_explicit(_META_START)
     # PS3.5 9.1: padded to even length with NUL; some writers use a blank.
@@ -149,25 +175,22 @@ class _Reader:
     def read_explicit(self, position: int) -> None:
         """Read to the end of the data, in explicit VR little endian."""
         # Every element of every instance passes here: local names, plain integers, and no call that can be saved.
-        data, elements, short_vrs, undefined = self._data, self.elements, _SHORT_VRS, _UNDEFINED
-        unpack, size, new, tags, empty = _EXPLICIT, len(data), _new_element, _tags, empty_value_for_VR
+        data, elements, heads, unpack, size = self._data, self.elements, _heads, _EXPLICIT, len(self._data)
+        new, empty = _new_element, empty_value_for_VR
         while position < size:
-            group, element, vr, length = unpack(data, position)
-            name = short_vrs.get(vr)
+            head, length = unpack(data, position)
+            tag, vr, usual = heads[head]
             start = position + 8
-            if name is None:
-                name = _LONG_VRS[vr]
+            if not usual and vr in _WITH_LONG_LENGTH:
                 length = _LONG(data, start)[0]
                 start += 4
-            number = group << 16 | element
-            tag = tags[number]
-            if length == undefined:
-                position = self._read_undefined(tag, name, start, implicit=False)
-                continue
+                if length == _UNDEFINED:
+                    position = self._read_undefined(tag, vr, start, implicit=False)
+                    continue
             position = start + length
-            value = data[start:position] if length else empty(name, raw=True)
-            elements[tag] = raw = new((tag, name, length, value, start, False, True, True, False))
-            if number == _CHARACTER_SET:
+            value = data[start:position] if length else empty(vr, raw=True)
+            elements[tag] = raw = new((tag, vr, length, value, start, False, True, True, False))
+            if not usual and tag == _CHARACTER_SET:
                 self._set_encoding(raw)
         if position > size:
             raise _UnusualError

@@ -33,6 +33,7 @@ Dataset: TypeAlias = FileDataset
 _PREAMBLE_SIZE = 128
 _MAX_INTEGER_STRING = 12  # bytes of VR IS, PS3.5 6.2
 _MIN_HEADER: Final = 8  # bytes of an element's header, PS3.5 7.1
+_MOST_TAGS: Final = 16 * 1024  # the standard has some 5,000; private ones have no end
 _UNDEFINED: Final = 0xFFFFFFFF
 _INFLATED_ALWAYS = 1 << 20  # bytes; the ratio is not looked at below
 
@@ -214,8 +215,13 @@ class _Encoding:
     def __init__(self, *, explicit: bool, order: str) -> None:
         # Group, element, VR, length. In implicit VR the VR is empty, so that both read alike.
         self.head = Struct(order + ("HH2sH" if explicit else "HH0sL"))
+        # The same, with what stands before the length in one.
+        self.outline = Struct(order + ("6sH" if explicit else "4sL"))
+        self.tag = Struct(order + "HH")
         self.short = Struct(order + "H")
         self.long = Struct(order + "L")
+        # Outlines of elements that tell us nothing, and whose length follows at once: known after the first such file.
+        self.passable: set[bytes] = set()
 
     def header(self, data: Bytes, position: int) -> tuple[int, bytes, int, int]:
         """Tag, VR, length and the position of the value."""
@@ -223,6 +229,17 @@ class _Encoding:
         if vr in _SHORT_VRS and group != 0xFFFE:
             return group << 16 | element, vr, length, position + 8
         return group << 16 | element, *self.other_header(data, position, group, vr)
+
+    def note(self, outline: bytes, vr: bytes) -> None:
+        """Elements like this one, which has *vr*, tell us nothing."""
+        if vr in _SHORT_VRS and len(outline) == 4 + len(vr):
+            if len(self.passable) >= _MOST_TAGS:
+                self.passable.clear()
+            self.passable.add(outline)
+
+    def name(self, outline: bytes) -> str:
+        """The tag, as the standard writes it."""
+        return "({:04X},{:04X})".format(*self.tag.unpack_from(outline))
 
     def other_header(self, data: Bytes, position: int, group: int, vr: bytes) -> tuple[bytes, int, int]:
         """VR, length and the position of the value, where the length is not the two bytes after the VR."""
@@ -272,27 +289,27 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
     Returns:
         The length of the pixel data: 0 without any, undefined where it is fragments or not in PixelData.
     """
-    # Every element of every instance passes here: one unpack and three comparisons for the usual one.
-    size, unpack, short_vrs, wanted = len(data), encoding.head.unpack_from, _SHORT_VRS, _WANTED
-    pixel_length = 0
-    last = size - _MIN_HEADER
+    # Every element of every instance passes here: for the usual one two comparisons and an addition.
+    unpack, passable = encoding.outline.unpack_from, encoding.passable
+    outline, pixel_length = b"", 0
+    last = len(data) - _MIN_HEADER
     while position <= last:
-        group, element, vr, length = unpack(data, position)
-        value = position + 8
-        if vr not in short_vrs:
-            vr, length, value = encoding.other_header(data, position, group, vr)
-        tag = group << 16 | element
+        outline, length = unpack(data, position)
+        if outline in passable and length != _UNDEFINED:
+            position += _MIN_HEADER + length
+            continue
+        tag, vr, length, value = encoding.header(data, position)
         position = value + length
         if length == _UNDEFINED:
             position = _walk_undefined(data, value, vr, tag, encoding, bounds)
-        if position > size:
-            raise _Flaw(f"ends inside element ({group:04X},{element:04X})")
-        if tag not in wanted:
-            continue
         if tag in _PIXELS:
             pixel_length = length if tag == _PIXEL_DATA else _UNDEFINED
-        else:
+        elif tag in _WANTED:
             found[tag] = data[value:position]
+        else:
+            encoding.note(outline, vr)
+    if position > len(data):
+        raise _Flaw(f"ends inside element {encoding.name(outline)}")
     rest = data[position:]
     # NUL pads a file to a block size. One of it can be the first byte of a group, two cannot: none is 0000.
     if rest and (len(rest) == 1 or any(rest)):

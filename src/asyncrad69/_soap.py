@@ -189,7 +189,6 @@ _SEPARATOR = "|"
 _KNOWN_NAMESPACES: dict[str, None] = dict.fromkeys((_SOAP_12, _SOAP_11, _ADDRESSING, _XDS, _EBRS, _XOP))
 
 _DOCUMENT_PATH = ["Body", "RetrieveDocumentSetResponse", "DocumentResponse"]  # below the Envelope
-_FIELD_DEPTH = 5
 
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _DECLARED_ENCODING = re.compile(rb"<\?xml[^>]{0,100}\sencoding\s*=")
@@ -258,9 +257,13 @@ class _Expat:
         self._max_depth = max_depth
         #: The text of the children of each DocumentResponse, and the href of its xop:Include, by local name.
         self.documents: list[dict[str, str]] = []
+        self._local_names = _LocalNames()
         self._path: list[str] = []
-        self._fields: dict[str, str] | None = None
+        # Of the DocumentResponse at hand: its fields, the text of the field at hand, and how deep in it we are.
+        self._fields: dict[str, str] = {}
         self._text: list[str] = []
+        self._level = 0
+        self._own_text = 0  # pieces of text before the element inside the field
 
     def ParserCreate(self, encoding: str | None, separator: str) -> _Expat:  # noqa: N802 - pyexpat's name
         self._parser = expat.ParserCreate(encoding, separator)
@@ -268,64 +271,86 @@ class _Expat:
 
     def Parse(self, data: bytes, final: bool) -> None:  # noqa: FBT001, N802 - pyexpat's signature
         parser = self._parser
-        parser.ordered_attributes = self.ordered_attributes
         parser.buffer_text = self.buffer_text
         parser.StartDoctypeDeclHandler = self._refuse_doctype
         parser.EntityDeclHandler = self.EntityDeclHandler
-        parser.StartNamespaceDeclHandler = self.StartNamespaceDeclHandler
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
+        self._read_tree()
         parser.Parse(data, final)
 
     @staticmethod
     def _refuse_doctype(*_args: object) -> NoReturn:
         raise _Forbidden("a document type declaration")
 
+    # Two sets of handlers. Every answer of a study calls the second thousands of times before its first image.
+
+    def _read_tree(self) -> None:
+        parser = self._parser
+        parser.ordered_attributes = self.ordered_attributes
+        parser.StartNamespaceDeclHandler = self.StartNamespaceDeclHandler
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self.CharacterDataHandler
+
+    def _read_document(self) -> None:
+        parser = self._parser
+        parser.ordered_attributes = False
+        parser.StartNamespaceDeclHandler = None
+        parser.StartElementHandler = self._start_in_document
+        parser.EndElementHandler = self._end_in_document
+        parser.CharacterDataHandler = self._text.append
+        self._fields, self._level = {}, 0
+
     def _start(self, name: str, attributes: list[str]) -> None:
-        local = _local_name(name)
-        self._path.append(local)
-        if len(self._path) > self._max_depth:
+        self._path.append(self._local_names[name])
+        self._check_depth(len(self._path))
+        if self._path[1:] == _DOCUMENT_PATH:
+            self._read_document()
+        else:
+            self.StartElementHandler(name, attributes)
+
+    def _end(self, name: str) -> None:
+        self._path.pop()
+        self.EndElementHandler(name)
+
+    def _start_in_document(self, name: str, attributes: dict[str, str]) -> None:
+        self._level = level = self._level + 1
+        if level == 1:
+            self._text.clear()
+            return
+        self._check_depth(len(self._path) + level)
+        if level == 2:
+            self._own_text = len(self._text)
+        if "href" in attributes and self._local_names[name] == "Include":
+            self._fields["Include"] = attributes["href"]
+
+    def _end_in_document(self, name: str) -> None:
+        self._level = level = self._level - 1
+        if level == 0:
+            # White space alone stands around an xop:Include.
+            self._fields[self._local_names[name]] = "".join(self._text).strip()
+        elif level == 1:
+            del self._text[self._own_text :]
+        elif level < 0:
+            self.documents.append(self._fields)
+            self._path.pop()
+            self._read_tree()
+
+    def _check_depth(self, depth: int) -> None:
+        if depth > self._max_depth:
             raise LimitExceeded(
                 f"the SOAP part nests elements deeper than {self._max_depth}",
                 limit="max_xml_depth",
                 maximum=self._max_depth,
             )
-        if self._fields is not None:
-            self._start_field(self._fields, local, attributes)
-        elif local == "DocumentResponse" and self._path[1:] == _DOCUMENT_PATH:
-            self._fields = {}
-        else:
-            self.StartElementHandler(name, attributes)
-
-    def _start_field(self, fields: dict[str, str], local: str, attributes: list[str]) -> None:
-        if len(self._path) == _FIELD_DEPTH:
-            self._text = []
-        elif local == "Include" and "href" in attributes[::2]:
-            fields[local] = attributes[attributes[::2].index("href") * 2 + 1]
-
-    def _characters(self, text: str) -> None:
-        if self._fields is None:
-            self.CharacterDataHandler(text)
-        elif len(self._path) == _FIELD_DEPTH:
-            self._text.append(text)
-
-    def _end(self, name: str) -> None:
-        depth, local = len(self._path), self._path.pop()
-        if self._fields is None:
-            self.EndElementHandler(name)
-        elif depth == _FIELD_DEPTH:
-            # White space alone stands around an xop:Include.
-            self._fields[local] = "".join(self._text).strip()
-        elif depth < _FIELD_DEPTH:
-            self.documents.append(self._fields)
-            self._fields = None
 
 
-def _local_name(name: str) -> str:
-    """Some writers forget the namespace; a name of another one is none of ours."""
-    namespace, _, local = name.rpartition(_SEPARATOR)
-    return local if not namespace or namespace in _KNOWN_NAMESPACES else name
+class _LocalNames(dict[str, str]):
+    """Local names. Some writers forget the namespace; a name of another one is none of ours, and stays as it is."""
+
+    def __missing__(self, name: str) -> str:
+        namespace, _, local = name.rpartition(_SEPARATOR)
+        self[name] = result = local if not namespace or namespace in _KNOWN_NAMESPACES else name
+        return result
 
 
 def _maybe_base64(text: str) -> bytes | None:
