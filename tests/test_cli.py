@@ -302,6 +302,11 @@ def test_get_concurrency(concurrency: str, code: int, source: SimulatedSource, t
             ("https://x.example/", *ONE, "-o", "o", "--ca-file", "bad.csv", "--system-trust"), "not both", id="trust"
         ),
         pytest.param(("http://x.example/", *ONE, "-o", "o", "--timeout-idle", "-1"), "--timeout-idle", id="timeout"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--max-rate", "fast"), "is not a size", id="rate"),
+        pytest.param(("http://x.example/", *ONE, "-o", "o", "--max-rate", "0"), "--max-rate is more", id="no rate"),
+        pytest.param(
+            ("http://x.example/", *ONE, "-o", "o", "--max-requests-per-minute", "0"), "--max-req", id="no requests"
+        ),
         pytest.param(
             ("http://x.example/", *ONE, "-o", "o", "--header", "Authorization: x"), "--allow-plaintext", id="plaintext"
         ),
@@ -466,6 +471,22 @@ def test_interrupted(source: SimulatedSource, tmp_path: Path) -> None:
         "  Run the same command again to go on.",
     ]
     assert rad69("get", source.url, *by_reference(first, second), "-o", target).exit_code == 0
+
+
+@needs_sigint
+@pytest.mark.parametrize("limit", [("--max-rate", "1B/s"), ("--max-requests-per-minute", "1")])
+def test_get_takes_its_time(limit: tuple[str, str], source: SimulatedSource, table: Path, tmp_path: Path) -> None:
+    """While another client gets everything, one that is limited does not come to its second request."""
+    get = ("get", source.url, "--table", table, "-o")
+    slowly = command(*get, tmp_path / "slowly", *limit, "--concurrency", 1, "--log-format", "json", "--json")
+    with subprocess.Popen(slowly, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("request started" in line for line in process.stderr)
+        meanwhile = rad69(*get, tmp_path / "meanwhile")
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, meanwhile.exit_code) == (130, 0), stderr
+    assert json.loads(stdout)["requests"] == 1
 
 
 def by_reference(*references: InstanceReference) -> list[str]:

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asyncrad69.cli._app import app
-from asyncrad69.cli._jobs import rate_of, size_of
+from asyncrad69.cli._values import rate_of, size_of
 from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:

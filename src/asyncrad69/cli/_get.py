@@ -33,6 +33,7 @@ from ._output import OUTPUT_OPTIONS, Output, in_options, usage_errors
 from ._page_file import PAGE_OPTIONS, PageSettings
 from ._retrieve import failed, retrieve
 from ._studies import STUDY_OPTIONS, Studies
+from ._values import parsed, rate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -124,6 +125,8 @@ class RetrieveSettings:
     packaging: str
     identity: str
     attempts: int = _DEFAULTS.retry.attempts
+    max_rate: float | None = None
+    max_requests_per_minute: float | None = None
     timeout_connect: float | None
     timeout_send: float | None
     timeout_first_byte: float | None
@@ -142,6 +145,8 @@ class RetrieveSettings:
             "packaging": self.packaging,
             "identity": self.identity,
             "retry": Retry(attempts=self.attempts),
+            "max_bytes_per_s": self.max_rate,
+            "max_requests_per_minute": self.max_requests_per_minute,
             "timeout": Timeout(
                 connect_s=self.timeout_connect,
                 send_s=self.timeout_send,
@@ -260,6 +265,12 @@ RETRIEVE_OPTIONS: Final = (
         default=_DEFAULTS.retry.attempts,
         show_default=True,
         help="How often an instance is asked for before it is given up.",
+    ),
+    click.option(
+        "--max-rate", metavar="SIZE/s", callback=parsed(rate_of), help="Receive no more than this, e.g. 20MB/s."
+    ),
+    click.option(
+        "--max-requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Begin no more requests than so."
     ),
 )
 

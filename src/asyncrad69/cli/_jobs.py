@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import traceback
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,9 +17,10 @@ from asyncrad69.jobs import JobError, Shard
 from ._failures import exit_code, without_uids
 from ._output import _MAX_REASONS, _field, _plural, in_options
 from ._progress import size, stderr_line
+from ._values import parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from asyncrad69.jobs import JobStatus, Rejected
 
@@ -75,54 +75,6 @@ def print_json(facts: dict[str, Any]) -> None:
     """The result, on stdout."""
     click.echo(json.dumps(facts, indent=2))
 
-
-def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    """A callback for an option whose text *parse* understands, or says with a ValueError that it does not."""
-
-    def convert(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
-        try:
-            return None if text is None else parse(text)
-        except ValueError as exc:
-            raise click.BadParameter(str(exc)) from exc
-
-    return convert
-
-
-def size_of(text: str) -> float:
-    """
-    A number of bytes: ``500``, ``5GB``, ``1.5 GiB``.
-
-    Raises:
-        ValueError: It is none.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is not a size: a number and a unit, e.g. 20MB")
-    return float(found[1]) * _UNITS[(found[2] or "b").lower()]
-
-
-def rate_of(text: str) -> float:
-    """
-    A number of bytes per second: ``20MB/s``; ``/s`` may be left out.
-
-    Raises:
-        ValueError: It is none.
-    """
-    return size_of(text.strip().removesuffix("/s"))
-
-
-_UNITS: Final = {
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "tb": 10**12,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "tib": 2**40,
-}
-_SIZE: Final = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_UNITS)})?", re.ASCII | re.IGNORECASE)
 
 SHARD: Final = click.option(
     "--shard",

@@ -166,6 +166,7 @@ _OPTIONS: Final = (
     ("existing='overwrite'", "--existing overwrite"),
     ("packaging='simple'", "--packaging simple"),
     ("proxy='http://name:password@proxy.example:3128'", "--proxy, or better in RAD69_PROXY"),
+    ("max_bytes_per_s is more than 0, or None for no limit", "--max-rate is more than 0"),
     ("document_unique_id:", "--document:"),
     ("qido_url", "--qido-url"),
     ("repository_unique_id=", "--repository"),

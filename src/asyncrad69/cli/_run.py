@@ -21,9 +21,10 @@ from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
 from ._gathered import gathered
 from ._get import RETRIEVE_OPTIONS, RetrieveSettings
-from ._jobs import JOB, SHARD, job_errors, parsed, print_json, rate_of, size_of, status_lines
+from ._jobs import JOB, SHARD, job_errors, print_json, status_lines
 from ._output import OUTPUT_OPTIONS, Output, usage_errors
 from ._progress import Tally
+from ._values import parsed, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,8 +41,6 @@ class RunSettings:
     """The options below, as they were given."""
 
     window: Window | None
-    max_rate: float | None
-    max_requests_per_minute: float | None
     min_free: float
     stop_after_failures: int | None
     wait_for_source: float
@@ -66,12 +65,6 @@ RUN_OPTIONS: Final = (
         metavar="HH:MM-HH:MM",
         callback=parsed(Window.parse),
         help="Ask only at this time of day, local; 19:00-07:00 is at night.",
-    ),
-    click.option(
-        "--max-rate", metavar="SIZE/s", callback=parsed(rate_of), help="Receive no more than this, e.g. 20MB/s."
-    ),
-    click.option(
-        "--max-requests-per-minute", type=click.FloatRange(min=0, min_open=True), help="Begin no more requests than so."
     ),
     click.option(
         "--min-free",
@@ -145,13 +138,7 @@ def run(
     finishes what is in flight, the second aborts, and a kill at any moment loses no more than what was in flight.
     """
     with usage_errors():
-        client = asyncrad69.AsyncRad69(
-            url,
-            **connection.keywords(),
-            max_bytes_per_s=run_settings.max_rate,
-            max_requests_per_minute=run_settings.max_requests_per_minute,
-            **settings.options(),
-        )
+        client = asyncrad69.AsyncRad69(url, **connection.keywords(), **settings.options())
     with job_errors(debug=output.debug), asyncrad69.jobs.Job.open(job) as opened:
         ctx.exit(_Run(opened, client, target, shard, run_settings, output).code())
 
