@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
+from anyio import create_task_group, current_time
 
 from asyncrad69 import (
     AsyncRad69,
     DocumentReference,
     InstanceNotAvailable,
+    InstanceReference,
     RegistryError,
     Retry,
+    ServerBusy,
     TruncatedResponse,
     XDSMissingDocumentError,
 )
@@ -116,6 +120,56 @@ async def test_a_connection_that_breaks_is_tried_again() -> None:
             (came,) = await rad69.retrieve_documents(ONE)
     assert came.data == b"1.2.3^77"
     assert len({asked.message_id for asked in source.requests}) == 2
+
+
+async def while_others_are_asked(rad69: AsyncRad69, others: AsyncRad69) -> None:
+    """Documents and instances of a repository are wanted of *rad69*, until *others* has asked another repository."""
+    image = InstanceReference("1.1", "1.2", "1.3", repository_unique_id=OTHER.repository_unique_id)
+    async with create_task_group() as tasks:
+        tasks.start_soon(rad69.retrieve_documents, OTHER)
+        tasks.start_soon(rad69.get_dataset, image)
+        for _ in range(3):
+            await others.retrieve_documents(ONE)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_busy_repository_holds_back_all_that_ask_it() -> None:
+    """Before its time comes nobody asks it for documents, nor for instances; other repositories are asked meanwhile."""
+    busy = Scripted(status="503 Busy", headers=("Retry-After: 3600",))
+    with ScriptedSource(lambda _: busy) as far, ScriptedSource(lambda asked: inlined(asked, *asked.wanted)) as near:
+        retry = Retry(attempts=1, wait_max_s=3600)
+        async with AsyncRad69(near.url, endpoints={"1.8": far.url}, retry=retry) as rad69:
+            with pytest.raises(ServerBusy):
+                await rad69.retrieve_documents(OTHER)
+            await while_others_are_asked(rad69, rad69)
+    assert len(far.requests) == 1
+
+
+async def test_documents_count_among_the_requests_of_a_minute() -> None:
+    """After the one request that a minute has, neither documents nor instances are asked for."""
+    with ScriptedSource(lambda asked: inlined(asked, *asked.wanted)) as source:
+        async with AsyncRad69(source.url, max_requests_per_minute=1) as rad69, AsyncRad69(source.url) as others:
+            await rad69.retrieve_documents(TWO)
+            await while_others_are_asked(rad69, others)
+    assert [asked.wanted for asked in source.requests] == [["2.25.1"], *[["1.2.3^77"]] * 3]
+
+
+async def test_a_gate_that_is_closed_for_longer_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has waited for it waits again."""
+    with ScriptedSource(lambda asked: inlined(asked, *asked.wanted)) as source:
+        async with AsyncRad69(source.url) as rad69:
+            gate, waits = rad69.endpoint("1.9").gate, []
+            first, second = (current_time() + wait_s for wait_s in (3600, 7200))
+            closings = iter((second, -math.inf, -math.inf))
+
+            async def sleep_until(time: float) -> None:
+                waits.append(time)
+                gate.opens_at = next(closings)
+
+            monkeypatch.setattr("asyncrad69._document_retrieval.sleep_until", sleep_until)
+            gate.close_until(first)
+            await rad69.retrieve_documents(ONE)
+    assert waits[:2] == [first, second]
 
 
 async def test_a_promised_document_that_does_not_come() -> None:

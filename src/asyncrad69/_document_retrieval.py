@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from anyio import sleep
+from anyio import current_time, sleep, sleep_until
 
 from ._content import Assembly, Share
 from ._documents import RetrievedDocument
-from ._errors import InstanceNotAvailable, Rad69Error, TruncatedResponse
+from ._errors import InstanceNotAvailable, Rad69Error, ServerBusy, TruncatedResponse
 from ._exchange import Answer, Document, exchange, other_packaging
 from ._ledger import Patience
 from ._soap_request import RetrieveDocumentSet, new_message_id
@@ -62,6 +62,7 @@ class _Batch:
     async def retrieve(self, endpoint: Endpoint) -> dict[DocumentReference, RetrievedDocument]:
         patience, barren = Patience(self._options.retry, in_flight=1), 0
         while pending := self._pending():
+            await self._wait_for_turn(endpoint)
             error = await self._ask(endpoint, pending)
             left = self._pending()
             if error is None or not left:
@@ -73,11 +74,21 @@ class _Batch:
                 self._packaging = other
                 continue
             barren = 0 if progress else barren + 1
+            patience.note(error, progress=progress, size=len(left))
+            wait_s = patience.wait_s(error, progress=progress)
+            if isinstance(error, ServerBusy):
+                # Also where this one gives up: others ask the same endpoint.
+                endpoint.gate.close_until(current_time() + wait_s)
             if self._options.retry.attempts == 1 or not error.retryable or barren == self._options.retry.attempts:
                 raise error
-            patience.note(error, progress=progress, size=len(left))
-            await sleep(patience.wait_s(error, progress=progress))
+            await sleep(wait_s)
         return self._came
+
+    async def _wait_for_turn(self, endpoint: Endpoint) -> None:
+        # Again after each wait: meanwhile another answer may have closed the gate for longer.
+        while (opens_at := endpoint.gate.opens_at) > current_time():  # noqa: ASYNC110 - a gate opens at its time
+            await sleep_until(opens_at)
+        await sleep_until(self._owner.throttle().request_at(current_time()))
 
     def _pending(self) -> tuple[DocumentReference, ...]:
         return tuple(each for each in self._asked.values() if each not in self._came)
