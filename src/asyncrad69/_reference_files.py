@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ._errors import InvalidReferenceError
 from ._references import InstanceReference, references_from, valid_uid
@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from os import PathLike
 
-# Column names, in lower case and without blanks, hyphens and underscores.
-_COLUMNS = {
+#: The columns of a table of references as we write it, and what they have of an `InstanceReference`.
+REFERENCE_COLUMNS: Final = {
+    "StudyInstanceUID": "study_instance_uid",
+    "SeriesInstanceUID": "series_instance_uid",
+    "SOPInstanceUID": "sop_instance_uid",
+    "RepositoryUniqueId": "repository_unique_id",
+    "HomeCommunityId": "home_community_id",
+}
+
+# Column names as others write them, in lower case and without blanks, hyphens and underscores.
+_SPELLINGS = {
     "study_instance_uid": ("studyinstanceuid", "studyuid"),
     "series_instance_uid": ("seriesinstanceuid", "seriesuid"),
     "sop_instance_uid": ("sopinstanceuid", "instanceuid", "documentuniqueid"),
@@ -79,7 +88,7 @@ def _delimiter(header: str) -> str:
 
 def _columns(header: list[str]) -> dict[str, int]:
     names = ["".join(char for char in name.lower() if char not in " -_") for name in header]
-    columns = {field: names.index(name) for field, spellings in _COLUMNS.items() for name in spellings if name in names}
+    columns = {field: names.index(name) for field, spelled in _SPELLINGS.items() for name in spelled if name in names}
     if absent := [field for field in _REQUIRED if field not in columns]:
         raise InvalidReferenceError(
             f"line 1: no column {', '.join(absent)}. The first line names the columns, e.g. "

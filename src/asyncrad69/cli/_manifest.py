@@ -8,12 +8,13 @@ import io
 import json
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 import asyncrad69
 from asyncrad69 import DocumentReference, InvalidReferenceError, Rad69Error, RetrievedDocument
+from asyncrad69._reference_files import REFERENCE_COLUMNS
 
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import exit_code
@@ -24,15 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asyncrad69 import AsyncRad69, InstanceReference
-
-# As `references_from_table` reads them.
-_COLUMNS: Final = {
-    "StudyInstanceUID": "study_instance_uid",
-    "SeriesInstanceUID": "series_instance_uid",
-    "SOPInstanceUID": "sop_instance_uid",
-    "RepositoryUniqueId": "repository_unique_id",
-    "HomeCommunityId": "home_community_id",
-}
 
 
 def document_named(text: str, home_community: str | None) -> DocumentReference:
@@ -123,7 +115,7 @@ def _write(data: bytes, target: Path) -> None:
 
 
 def _rows(references: Iterable[InstanceReference]) -> Iterable[dict[str, str | None]]:
-    return ({name: getattr(each, field) for name, field in _COLUMNS.items()} for each in references)
+    return ({name: getattr(each, field) for name, field in REFERENCE_COLUMNS.items()} for each in references)
 
 
 def _json(references: Iterable[InstanceReference]) -> str:
@@ -132,7 +124,7 @@ def _json(references: Iterable[InstanceReference]) -> str:
 
 def _table(references: Iterable[InstanceReference]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, REFERENCE_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_rows(references))
     return text.getvalue()

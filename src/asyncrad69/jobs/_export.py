@@ -6,18 +6,16 @@ import csv
 import json
 from typing import IO, TYPE_CHECKING, Any, Final
 
+from asyncrad69._reference_files import REFERENCE_COLUMNS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ._words import JobRow, JobStatus
 
-# The names of a table of references, so that a report of what is missing is the plan of another job.
+# First those of a table of references, so that a report of what is missing is the plan of another job.
 _COLUMNS: Final = {
-    "StudyInstanceUID": "study_instance_uid",
-    "SeriesInstanceUID": "series_instance_uid",
-    "SOPInstanceUID": "sop_instance_uid",
-    "RepositoryUniqueId": "repository_unique_id",
-    "HomeCommunityId": "home_community_id",
+    **REFERENCE_COLUMNS,
     "State": "state",
     "Attempts": "attempts",
     "Path": "path",
