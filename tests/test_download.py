@@ -12,7 +12,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from threading import Semaphore
 from typing import TYPE_CHECKING
 
 import pytest
@@ -280,6 +284,46 @@ def test_a_journal_that_cannot_be_written_is_the_error_of_the_next_file(source: 
     with Journal(folder) as journal:
         assert {entry.sop_instance_uid for entry in journal.entries.values()} == set(files(folder)) != set()
     assert len(files(folder)) == 2
+
+
+class SlowContent(MemoryContent):
+    """Bytes that come from a slow disk."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.read = Semaphore(0)  # for each chunk that may be read
+        self.reading = Semaphore(0)  # for each that is wanted
+
+    def chunks(self, size_bytes: int) -> Iterator[memoryview]:
+        for chunk in super().chunks(size_bytes // 1024):
+            self.reading.release()
+            self.read.acquire()
+            yield chunk
+
+
+def test_what_a_thread_is_storing_is_given_up_before_the_journal_closes(source: SimulatedSource, folder: Path) -> None:
+    """Whoever leaves a download does not wait for the thread for ever; the thread must find the journal open."""
+    first, second = instances(source, 2)
+    content = SlowContent(second.data)
+    download = Download(folder, existing="skip", durability="none")
+    with ThreadPoolExecutor(2) as threads:
+        storing = threads.submit(download.store, [first, replace(second, content=content)])
+        content.reading.acquire()
+        closing = threads.submit(download.close)
+        while not download._ended:
+            time.sleep(0.001)
+        assert not closing.done()
+        content.read.release()
+        path, error = storing.result(30)
+        closing.result(30)
+    assert isinstance(error, StorageError)
+    assert str(error) == "the download was ended"
+    assert list(files(folder)) == [first.reference.sop_instance_uid]
+    assert not unfinished(folder)
+    with Journal(folder) as journal:
+        assert [folder / each for each in journal.entries] == [path]
+    with pytest.raises(StorageError, match="the download was ended"):
+        download.store([second])
 
 
 def test_a_failed_sync_is_not_tried_again(

@@ -6,7 +6,7 @@ import hashlib
 import os
 from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
-from threading import Lock
+from threading import Condition, Lock
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from ._content import FileContent, Spool
@@ -66,6 +66,9 @@ class Download:
         self._existing = one_of("existing", existing, get_args(Existing))
         self._durability = one_of("durability", durability, get_args(Durability))
         self._lock = Lock()
+        self._idle = Condition(self._lock)
+        self._at_work = 0  # threads that are storing
+        self._ended = False
         self._folders: set[Path] = set()  # those of this download, which need not be looked at for each file
         self._unsynced: list[tuple[Path, Entry]] = []
         self._owing = False  # the last attempt to enter them failed
@@ -81,7 +84,10 @@ class Download:
             self._flush()
 
     def close(self) -> None:
-        """Sync what has to be, and write the manifest."""
+        """Sync what has to be, and write the manifest. What other threads are storing is given up first."""
+        with self._idle:
+            self._ended = True
+            self._idle.wait_for(lambda: not self._at_work)
         try:
             self.flush()
             with _storage_errors(self._records.folder):
@@ -136,31 +142,56 @@ class Download:
             list ends with the first other error; what follows is not tried.
 
         Raises:
-            StorageError: Those that were written before could not be entered.
+            StorageError: Those that were written before could not be entered; or the download is closed.
         """
-        self._settle()
-        outcomes: list[Path | StorageError] = []
-        for instance in instances:
-            try:
-                outcomes.append(self._store(instance))
-            except StorageError as exc:
-                outcomes.append(without_frames(exc))
-                if exc.fatal:
-                    break
-        self._enter_when_due()
-        return outcomes
+        with self._working():
+            self._settle()
+            outcomes: list[Path | StorageError] = []
+            for instance in instances:
+                try:
+                    outcomes.append(self._store(instance))
+                except StorageError as exc:
+                    outcomes.append(without_frames(exc))
+                    if exc.fatal:
+                        break
+            self._enter_when_due()
+            return outcomes
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """A caller that leaves waits some seconds for its threads: `close` may come before they are done."""
+        with self._lock:
+            self._check()
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._at_work -= 1
+                self._idle.notify_all()
+
+    def _check(self) -> None:
+        if self._ended:
+            raise StorageError("the download was ended")
 
     def _store(self, instance: Instance) -> Path:
         path = self._template.path(instance.reference)
         with _storage_errors(path):
             self._make_folder(path.parent)
             with self._file(instance) as content:
-                digest = _sha256_of(instance.chunks(_HASHED_AT_ONCE))
+                digest = self._sha256(instance)
                 publish(content.name, path, overwrite=self._existing == "overwrite")
             entry = self._entry(instance.reference, path, instance.size_bytes, digest)
         with self._lock:
             self._unsynced.append((path, entry))
         return path
+
+    def _sha256(self, instance: Instance) -> str:
+        digest = hashlib.sha256()
+        for chunk in instance.chunks(_HASHED_AT_ONCE):
+            self._check()  # a large one takes many seconds
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def _make_folder(self, folder: Path) -> None:
         if folder not in self._folders:
@@ -250,13 +281,6 @@ def _facts(path: Path) -> Facts:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sha256_of(chunks: Iterable[bytes | memoryview]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:
