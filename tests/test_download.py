@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -310,10 +309,11 @@ def test_what_a_thread_is_storing_is_given_up_before_the_journal_closes(source: 
         storing = threads.submit(download.store, [first, replace(second, content=content)])
         content.reading.acquire()
         closing = threads.submit(download.close)
-        while not download._ended:
-            time.sleep(0.001)
-        assert not closing.done()
-        content.read.release()
+        try:
+            with pytest.raises(TimeoutError):
+                closing.result(0.2)
+        finally:
+            content.read.release(1000)
         path, error = storing.result(30)
         closing.result(30)
     assert isinstance(error, StorageError)
