@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .cases import FULL, QUICK, SMOKE
+from .machine import about_machine
 from .measure import missing_need, run_case
 from .report import case_table, goals, goals_table
 
@@ -38,15 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _micro(given.json)
         return
     cases = _chosen(given)
+    machine = about_machine()
     begin = time.perf_counter()
     results = _measure(cases, given.rounds or (3 if given.quick else 5))
     reached = goals(cases, results)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if reached:
         print(goals_table(reached))
-    print(f"\n{time.perf_counter() - begin:.0f} s in all")
+    print(f"\n{time.perf_counter() - begin:.0f} s in all; {machine['cores']} cores: ", end="")
+    print(f"two processes at once did {machine['two_processes_work_of_one']} times the work of one")
     if given.json:
-        document = _about() | {
+        document = _about(machine) | {
             "load_average_at_end": load,
             "skipped": _skipped(cases),
             "cases": {case.name: asdict(case) | {"title": case.title, "runs": results[case.name]} for case in cases},
@@ -108,29 +110,16 @@ def _micro(path: Path | None) -> None:
     figures = micro()
     print(micro_table(figures))
     if path:
-        _write(path, _about() | {"micro": figures})
+        _write(path, _about(about_machine()) | {"micro": figures})
 
 
-def _about() -> dict[str, Any]:
+def _about(machine: dict[str, Any]) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "system": f"{platform.system()} {platform.release()}",
-            "python": f"{platform.python_implementation()} {platform.python_version()}",
-        },
+        "machine": machine,
         "versions": {name: found for name in _PACKAGES if (found := _version(name))},
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _version(name: str) -> str | None:
