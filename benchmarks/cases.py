@@ -71,6 +71,7 @@ _BORROWED: Final = ("asyncrad69 on httpx", "asyncrad69 on aiohttp")
 _THEIRS: Final = ("dicomtrolley", "dicomtrolley async")
 _EVERYBODY: Final = (*_FLOOR, "curl", *_OURS, *_BORROWED, *_THEIRS)
 _RECEIVERS: Final = ("floor recv", "curl", "transport recv", "requests recv", "httpx recv")
+_TO_FILES: Final = ("floor write", "asyncrad69 download", "dicomtrolley files")
 _HEAD_TO_HEAD: Final = (*_FLOOR, "asyncrad69", "dicomtrolley")
 
 _CT_8K: Final = Case(name="ct-8k", workload=CT, peers=_EVERYBODY)
@@ -146,7 +147,8 @@ FULL: Final = (
     replace(_HTTPS, peers=(*_RECEIVERS, *_OURS[:2], *_BORROWED, *_THEIRS)),
     replace(_HTTPS, name="ct-length-https", chunk_bytes=0),
     Case(name="ct-receive", workload=CT, peers=_RECEIVERS),
-    Case(name="ct-files", workload=CT, peers=("floor write", "asyncrad69 download")),
+    Case(name="ct-files", workload=CT, peers=_TO_FILES, keep=False),
+    Case(name="small-files", workload=SMALL, peers=_TO_FILES, keep=False),
     Case(name="ct-1gbit", workload=CT, peers=("curl", "asyncrad69", "dicomtrolley"), megabit_per_s=1000),
     Case(name="ct-100mbit", workload=replace(CT, count=60), peers=("curl", "asyncrad69"), megabit_per_s=100, rounds=2),
     *map(_concurrency, (1, 2, 4, 8, 16)),

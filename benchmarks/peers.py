@@ -315,7 +315,14 @@ def dicomtrolley_async(job: Job) -> Measurement:
     return _dicomtrolley(job, use_async=True)
 
 
-def _dicomtrolley(job: Job, *, use_async: bool) -> Measurement:
+def dicomtrolley_files(job: Job) -> Measurement:
+    """dicomtrolley, each Dataset saved by its `StorageDir`, as its `Trolley.download` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        save = import_module("dicomtrolley.storage").StorageDir(folder).save
+        return _dicomtrolley(job, use_async=False, save=save)
+
+
+def _dicomtrolley(job: Job, *, use_async: bool, save: Callable[[Any], None] | None = None) -> Measurement:
     import requests
 
     client, reference = import_module("dicomtrolley.rad69").Rad69, import_module("dicomtrolley.core").InstanceReference
@@ -335,6 +342,8 @@ def _dicomtrolley(job: Job, *, use_async: bool) -> Measurement:
         with measured() as measurement:
             for dataset in rad69.datasets(wanted):
                 _take(measurement, dataset, job, parse=True)
+                if save is not None:
+                    save(dataset)
                 if job.pause_ms:  # sleeping for 0 s gives the processor away
                     time.sleep(job.pause_ms / 1000)
     return _judged(measurement, job, parse=True)
@@ -486,6 +495,7 @@ PEERS: Final[dict[str, Callable[[Job], Measurement]]] = {
     "asyncrad69 on aiohttp": asyncrad69_aiohttp,
     "dicomtrolley": dicomtrolley_sync,
     "dicomtrolley async": dicomtrolley_async,
+    "dicomtrolley files": dicomtrolley_files,
     "transport recv": transport_receive,
     "requests recv": requests_receive,
     "httpx recv": httpx_receive,
@@ -496,6 +506,7 @@ NEEDS: Final = {
     "asyncrad69 on aiohttp": ("httpx_aiohttp",),
     "dicomtrolley": ("dicomtrolley", "requests"),
     "dicomtrolley async": ("dicomtrolley", "requests"),
+    "dicomtrolley files": ("dicomtrolley", "requests"),
     "requests recv": ("requests",),
 }
 
