@@ -5,9 +5,10 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asyncrad69 import AsyncRad69, Timeout
+from asyncrad69 import AsyncRad69, InstanceReference, Retry, Timeout
 from asyncrad69._throttle import Throttle
 from asyncrad69.testing import SimulatedSource
+from source import Scripted, ScriptedSource
 
 
 def test_requests_keep_their_distance() -> None:
@@ -62,3 +63,35 @@ async def test_a_limited_client_asks_seldom() -> None:
                 pass
             took = anyio.current_time() - began
     assert took >= 0.05 * (len(source.requests) - 1)
+
+
+BUSY = Scripted(status="503 Busy", headers=("Retry-After: 3600",))
+TWO = [InstanceReference("1.2", "1.2.1", f"1.2.1.{number}", repository_unique_id="1.9") for number in (1, 2)]
+
+
+@pytest.mark.anyio
+async def test_a_source_that_gets_busy_is_not_asked_by_those_that_waited_for_their_turn() -> None:
+    """The second request waits for the rate while the first one is told to come back in an hour."""
+    with ScriptedSource(lambda _: BUSY) as source:
+        settings = {"max_requests_per_minute": 60 / 0.1, "retry": Retry(wait_max_s=3600), "instances_per_request": 1}
+        async with AsyncRad69(source.url, **settings) as rad69:  # type: ignore[arg-type]
+            with anyio.move_on_after(0.5):
+                async for _ in rad69.instances(TWO):
+                    pass
+    assert len(source.requests) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", ["415 Unsupported Media Type", "401 Unauthorized"])
+async def test_a_question_put_in_another_way_is_another_request(status: str) -> None:
+    """In another packaging, or with another token: it waits for the rate as any other."""
+
+    async def token() -> str:
+        return "x"
+
+    with ScriptedSource(lambda _: Scripted(status=status)) as source:
+        async with AsyncRad69(source.url, max_requests_per_minute=1, auth=token) as rad69:
+            with anyio.move_on_after(0.5) as scope:
+                await rad69.get_dataset(TWO[0])
+    assert scope.cancelled_caught
+    assert len(source.requests) == 1

@@ -85,10 +85,12 @@ class _Batch:
         return self._came
 
     async def _wait_for_turn(self, endpoint: Endpoint) -> None:
-        # Again after each wait: meanwhile another answer may have closed the gate for longer.
-        while (opens_at := endpoint.gate.opens_at) > current_time():  # noqa: ASYNC110 - a gate opens at its time
-            await sleep_until(opens_at)
-        await sleep_until(self._owner.throttle().request_at(current_time()))
+        while True:
+            await sleep_until(endpoint.gate.opens_at)
+            await sleep_until(self._owner.throttle().request_at(current_time()))
+            # Else another answer has closed the gate for longer meanwhile.
+            if endpoint.gate.opens_at <= current_time():
+                return
 
     def _pending(self) -> tuple[DocumentReference, ...]:
         return tuple(each for each in self._asked.values() if each not in self._came)

@@ -85,19 +85,26 @@ async def exchange(
     Raises:
         Rad69Error: The exchange failed. What was delivered before stays delivered.
     """
-    ask = partial(
-        _ask,
-        endpoint,
-        question,
-        options,
-        packaging=packaging,
-        deliver=deliver,
-        answer=answer,
-        assembly=assembly,
-        throttle=throttle,
-    )
     message_ids = chain((message_id,), iter(new_message_id, ""))
-    await endpoint.identity.show(lambda proof: ask(message_id=next(message_ids), proof=proof))
+
+    async def ask(proof: Proof) -> None:
+        this = next(message_ids)
+        if this != message_id:  # a repetition: the first one's turn is the caller's to wait for
+            await sleep_until(throttle.request_at(current_time()))
+        await _ask(
+            endpoint,
+            question,
+            options,
+            message_id=this,
+            proof=proof,
+            packaging=packaging,
+            deliver=deliver,
+            answer=answer,
+            assembly=assembly,
+            throttle=throttle,
+        )
+
+    await endpoint.identity.show(ask)
 
 
 async def _ask(

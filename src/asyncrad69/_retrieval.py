@@ -14,7 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from anyio import EndOfStream, create_task_group, current_time, move_on_after
+from anyio import EndOfStream, create_task_group, current_time, move_on_after, sleep_until
 
 from ._content import Assembly, Share, Spool
 from ._errors import (
@@ -287,18 +287,23 @@ class AsyncRetrieval:
         with running.tickets_out.clone() as tickets:
             async for _ in tickets:
                 job = running.next_job(current_time())
-                # Again after each wait: meanwhile another answer may have closed the gate for longer.
-                while (opens_at := job.opens_at) > current_time():
-                    await running.pause_until(opens_at)
+                while not await self._ran(running, job):
                     if running.stopping.is_set():
                         return
-                async with running.turns:
-                    await running.pause_until(self._owner.throttle().request_at(current_time()))
-                    if self._admit is not None:
-                        await self._admit()
-                    if running.stopping.is_set():
-                        return
-                    await self._run(running, job.request, job.place)
+
+    async def _ran(self, running: Running, job: Job) -> bool:
+        """Run *job* when it may go out; not if the gate is closed for longer by then, or nothing is asked any more."""
+        await running.pause_until(job.opens_at)
+        if running.stopping.is_set():
+            return False
+        async with running.turns:
+            await running.pause_until(self._owner.throttle().request_at(current_time()))
+            if self._admit is not None:
+                await self._admit()
+            if running.stopping.is_set() or job.opens_at > current_time():
+                return False
+            await self._run(running, job.request, job.place)
+            return True
 
     async def _run(self, running: Running, request: Request, place: Place) -> None:
         """One exchange, and what follows from it."""
@@ -405,6 +410,7 @@ class AsyncRetrieval:
             # Once per retrieve, and for all of it: the source has said what it takes.
             place.packaging = other
             self._ledger.remarks[f"the source takes {other} packaging only"] += 1
+            await sleep_until(self._owner.throttle().request_at(current_time()))
             await ask(message_id=new_message_id(), packaging=other)
 
     def _question(self, request: Request) -> RetrieveImagingDocumentSet:
