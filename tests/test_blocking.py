@@ -138,6 +138,14 @@ def test_failures_are_the_same(source: SimulatedSource) -> None:
     assert caught.value.references == (UNKNOWN,)
 
 
+def test_a_client_that_was_closed_can_be_opened_again(source: SimulatedSource) -> None:
+    """In another thread and event loop, as two cells of a notebook do."""
+    rad69 = Rad69(source.url)
+    for _ in range(2):
+        with rad69:
+            assert len(list(rad69.datasets(source.references()))) == len(source.references())
+
+
 def test_a_client_that_is_not_open_says_so(source: SimulatedSource) -> None:
     """Before, twice, and after: a RuntimeError that names the way; closing twice is nothing."""
     rad69 = Rad69(source.url)

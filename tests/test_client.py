@@ -243,6 +243,14 @@ async def test_a_client_that_is_not_open_says_so(source: SimulatedSource) -> Non
     assert repr(rad69).endswith("closed>")
 
 
+async def test_a_client_that_was_closed_can_be_opened_again(source: SimulatedSource) -> None:
+    """As if it were new: of the minute that the rate is about nothing is left over."""
+    rad69 = AsyncRad69(source.url, max_requests_per_minute=1)
+    for reference in source.references()[:2]:
+        async with rad69:
+            assert [each.reference async for each in rad69.instances(reference)] == [reference]
+
+
 async def test_closing_the_client_ends_a_retrieve_with_an_error(source: SimulatedSource) -> None:
     """Rule 3: a retrieve whose client was closed never ends as if it were complete."""
     rad69 = AsyncRad69(source.url, concurrency=1)

@@ -36,6 +36,9 @@ def test_retry_is_checked(kwargs: dict[str, Any], message: str) -> None:
         Retry(**kwargs)
 
 
+async def _awaited(_event: object) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [
@@ -49,6 +52,15 @@ def test_retry_is_checked(kwargs: dict[str, Any], message: str) -> None:
         ({"spool_bytes": -1}, ValueError, "spool_bytes is a size"),
         ({"ignore": (KeyError,)}, TypeError, "ignore takes subclasses of Rad69Error"),
         ({"ignore": ("XDSMissingDocument",)}, TypeError, "ignore takes subclasses of Rad69Error"),
+        ({"ignore": XDSMissingDocumentError}, TypeError, "ignore takes subclasses of Rad69Error"),
+        ({"timeout": 10}, TypeError, r"timeout is a Timeout, e.g. Timeout\(idle_s=10\); not int"),
+        ({"timeout": None}, TypeError, "timeout is a Timeout"),
+        ({"retry": 3}, TypeError, r"retry is a Retry, e.g. Retry\(attempts=5\); not int"),
+        ({"limits": {}}, TypeError, "limits is a Limits"),
+        ({"concurrency": 2.5}, TypeError, "concurrency is a whole number; not 2.5"),
+        ({"instances_per_request": 2.5}, TypeError, "instances_per_request is a whole number"),
+        ({"on_event": 1}, TypeError, "on_event is a function"),
+        ({"on_event": _awaited}, TypeError, "not awaited"),
         ({"transfer_syntaxes": "1.2.840.10008.1.2.1"}, TypeError, "takes a list of UIDs"),
         ({"transfer_syntaxes": ()}, ValueError, "transfer_syntaxes is empty"),
         ({"transfer_syntaxes": ("1.2.840.10008.1.2.4.94",)}, ValueError, "JPIP"),
@@ -63,6 +75,19 @@ def test_options_are_checked(kwargs: dict[str, Any], error: type[Exception], mes
         Options(**kwargs)
     with pytest.raises(error, match=message):
         Options().override(kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("repository", "no option 'repository'; did you mean repository_unique_id"),
+        ("xyz", "no option 'xyz'$"),
+    ],
+)
+def test_an_option_that_there_is_not(name: str, message: str) -> None:
+    """With the one that may have been meant."""
+    with pytest.raises(TypeError, match=message):
+        Options().override({name: "1.2.3"})  # type: ignore[misc]
 
 
 def test_override_changes_a_copy() -> None:

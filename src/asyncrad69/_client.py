@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -25,7 +26,7 @@ from ._retrieval import AsyncRetrieval
 from ._throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from os import PathLike
     from ssl import SSLContext
     from types import TracebackType
@@ -52,7 +53,8 @@ class AsyncRad69:
             async for dataset in rad69.datasets(references):
                 ...
 
-    One client serves any number of retrieves at once, from the event loop it was opened in. Leaving it ends them.
+    One client serves any number of retrieves at once, from the event loop it was opened in. Leaving it ends them;
+    it may be opened again, also in another event loop.
 
     Args:
         url: The RAD-69 endpoint.
@@ -116,7 +118,7 @@ class AsyncRad69:
         max_requests_per_minute: float | None = None,
         **options: Unpack[RetrieveOptions],
     ) -> None:
-        self._options = Options(**options)
+        self._options = Options().override(options)
         self._memory = MemoryBudget(memory_budget_bytes)
         self._throttle = Throttle(max_bytes_per_s=max_bytes_per_s, max_requests_per_minute=max_requests_per_minute)
         connection = Connection(
@@ -135,6 +137,8 @@ class AsyncRad69:
             read_size=read_size,
         )
         self._endpoint = Endpoint(connection)
+        if not isinstance(endpoints, Mapping | None):
+            raise TypeError("endpoints are URLs by repository unique id, as in endpoints={'1.2.3': 'https://...'}")
         urls = {valid_uid(repository, "endpoints"): each for repository, each in (endpoints or {}).items()}
         by_url = {url: self._endpoint}
         for each in urls.values():
@@ -151,6 +155,7 @@ class AsyncRad69:
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise RuntimeError("this client is open already: share it, or make another")
+        self._throttle.reset()
         async with AsyncExitStack() as stack:
             for endpoint in dict.fromkeys((self._endpoint, *self._endpoints.values())):
                 await stack.enter_async_context(endpoint)

@@ -72,6 +72,7 @@ class Connection:
     def __post_init__(self) -> None:
         if not _LEAST_READ <= self.read_size <= _MOST_READ:
             raise ValueError(f"read_size is {_LEAST_READ} to {_MOST_READ} bytes, not {self.read_size}")
+        self._check_types()
         self._check_identity(_checked_url(self.url))
         own = (self.verify, self.cert, self.ssl_context, self.proxy, self.trust_env)
         if self.http_client is not None and any(own):
@@ -82,6 +83,21 @@ class Connection:
             _checked_proxy(self.proxy, "proxy")
         if isinstance(self.verify, bool):
             raise TypeError("verify is a file of CA certificates; to switch checks off, build an ssl_context that does")
+
+    def _check_types(self) -> None:
+        """What annotations do not keep out: found later, it would end a retrieve in flight."""
+        auth: object = self.auth
+        is_pair = isinstance(auth, tuple) and len(auth) == 2 and all(isinstance(each, str | bytes) for each in auth)
+        if not (auth is None or is_pair or callable(auth) or isinstance(auth, httpx.Auth)):
+            raise TypeError(
+                "auth is (user, password), a function that gives a bearer token, or an httpx.Auth; "
+                f"not {type(auth).__name__}"
+            )
+        texts: tuple[object, ...] = (*self.headers, *self.headers.values())
+        if not all(isinstance(each, str) for each in texts):
+            raise TypeError("headers are texts by name, as in headers={'X-Site': 'north'}")
+        if isinstance(self.http_client, httpx.Client):
+            raise TypeError("http_client is an httpx.AsyncClient; not a Client")
 
     @property
     def token_function(self) -> TokenFunction | None:

@@ -110,7 +110,7 @@ def _retry_after_s(value: str) -> float | None:
 
 class Endpoint:
     """
-    Enter it to open what it owns; leave it to close that, and nothing it was lent.
+    Enter it to open what it owns; leave it to close that, and nothing it was lent. It may be entered again.
 
     Args:
         connection: How to reach it.
@@ -126,16 +126,18 @@ class Endpoint:
         #: The URL's scheme, host and port, for people.
         self.origin: str = str(httpx.URL(connection.url).copy_with(raw_path=b"/"))
         self._connection = connection
-        self._client = connection.http_client
+        self._client: httpx.AsyncClient | None = None
         self._errors: ErrorTable = ()
         self._identity: Identity | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        if self._client is None:
-            self._client = await self._stack.enter_async_context(own_client(self._connection))
-        self._errors = error_table(module_of(self._client))
-        self._identity = Identity(self._connection, self._client)
+        self.gate = Gate()  # by the clock of this event loop
+        lent = self._connection.http_client
+        client = lent if lent is not None else await self._stack.enter_async_context(own_client(self._connection))
+        self._client = client
+        self._errors = error_table(module_of(client))
+        self._identity = Identity(self._connection, client)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

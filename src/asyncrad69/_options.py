@@ -4,6 +4,9 @@ The settings of a retrieve: frozen, keyword-only, checked when made, with their 
 
 from __future__ import annotations
 
+import difflib
+import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 
@@ -13,8 +16,6 @@ from ._soap_request import ACTIONS, Transaction
 from ._transfer_syntaxes import AS_STORED, FORBIDDEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ._events import OnEvent
 
 OnFailure: TypeAlias = Literal["finish", "stop", "report"]
@@ -184,9 +185,10 @@ class Options:
     on_event: OnEvent | None = None
 
     def __post_init__(self) -> None:
+        self._check_types()
         valid_addressing(self.repository_unique_id, self.home_community_id)
         object.__setattr__(self, "transfer_syntaxes", _transfer_syntaxes(self.transfer_syntaxes))
-        object.__setattr__(self, "ignore", tuple(self.ignore))
+        object.__setattr__(self, "ignore", _error_classes(self.ignore))
         one_of("transaction", self.transaction, tuple(ACTIONS))
         one_of("packaging", self.packaging, ("mtom", "simple"))
         one_of("on_failure", self.on_failure, ("finish", "stop", "report"))
@@ -200,13 +202,42 @@ class Options:
             raise ValueError(
                 f"instances_per_request is None (per series), 0 (all) or more; not {self.instances_per_request}"
             )
-        classes: tuple[object, ...] = self.ignore
-        if not all(isinstance(cls, type) and issubclass(cls, Rad69Error) for cls in classes):
-            raise TypeError("ignore takes subclasses of Rad69Error, e.g. ignore=(XDSMissingDocumentError,)")
+
+    def _check_types(self) -> None:
+        """What annotations do not keep out: found later, it would end a retrieve in flight."""
+        for name, value, cls in (
+            ("timeout", self.timeout, Timeout),
+            ("retry", self.retry, Retry),
+            ("limits", self.limits, Limits),
+        ):
+            if not isinstance(value, cls):
+                raise TypeError(f"{name} is a {cls.__name__}, e.g. {_EXAMPLES[cls]}; not {type(value).__name__}")
+        for name, number in (
+            ("concurrency", None if self.concurrency == "auto" else self.concurrency),
+            ("instances_per_request", self.instances_per_request),
+        ):
+            if isinstance(number, float):
+                raise TypeError(f"{name} is a whole number; not {number}")
+        if self.on_event is not None and (not callable(self.on_event) or inspect.iscoroutinefunction(self.on_event)):
+            raise TypeError("on_event is a function that takes an event; it is called and not awaited")
 
     def override(self, changes: RetrieveOptions) -> Options:
-        """A copy with *changes*, checked as a new one is."""
+        """
+        A copy with *changes*, checked as a new one is.
+
+        Raises:
+            TypeError: One of them is no option, or of another type.
+            ValueError: One of them makes no sense.
+        """
+        if unknown := changes.keys() - {*_NAMES}:
+            name = min(unknown)
+            similar = [each for each in _NAMES if name in each] or difflib.get_close_matches(name, _NAMES, 1)
+            raise TypeError(f"there is no option {name!r}" + (f"; did you mean {similar[0]}?" if similar else ""))
         return replace(self, **changes) if changes else self
+
+
+_NAMES = tuple(each.name for each in fields(Options))
+_EXAMPLES = {Timeout: "Timeout(idle_s=10)", Retry: "Retry(attempts=5)", Limits: "Limits(max_part=2**30)"}
 
 
 class RetrieveOptions(TypedDict, total=False):
@@ -241,6 +272,13 @@ def one_of(name: str, value: T, allowed: tuple[T, ...]) -> T:
     if value not in allowed:
         raise ValueError(f"{name} is one of {', '.join(map(repr, allowed))}; not {value!r}")
     return value
+
+
+def _error_classes(given: object) -> tuple[type[Rad69Error], ...]:
+    classes = tuple(given) if isinstance(given, Iterable) else (None,)
+    if not all(isinstance(cls, type) and issubclass(cls, Rad69Error) for cls in classes):
+        raise TypeError("ignore takes subclasses of Rad69Error, e.g. ignore=(XDSMissingDocumentError,)")
+    return classes
 
 
 def _transfer_syntaxes(given: Iterable[str]) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ class Throttle:
                 raise ValueError(f"{name} is more than 0, or None for no limit; not {value}")
         self._s_per_byte = 1 / max_bytes_per_s if max_bytes_per_s else 0.0
         self._s_per_request = 60 / max_requests_per_minute if max_requests_per_minute else 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: another event loop has another clock."""
         self._reading_at = -math.inf
         self._asking_at = -math.inf
 
