@@ -88,6 +88,7 @@ def test_whatever_names_instances_is_accepted(given: object, expected: tuple[Ins
     [
         ("1.2.3", "a bare text"),
         (b"1.2.3", "bytes"),
+        ({"StudyInstanceUID": "1.2", "SOPInstanceUID": "1.4"}, "dict names no instance"),
         (7, "int"),
         (None, "NoneType"),
         ([ONE, "1.2"], "item 1: a bare text"),

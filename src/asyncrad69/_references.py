@@ -7,7 +7,7 @@ RAD-69 has no wildcard: every SOP Instance UID is named in the request (RAD TF-2
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -138,7 +138,8 @@ def _flatten(given: References) -> Iterable[InstanceReference]:
     if single is not None:
         yield from single
         return
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+    # Of a dict one would see the keys.
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise NonInstanceReferenceError(f"{_kind(given)} names no instance. {_HOW_TO_EXPAND}")
     for position, item in enumerate(given):
         named = _maybe_references(item)
