@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,6 +47,39 @@ def test_the_last_line_of_a_path_counts(tmp_path: Path) -> None:
         journal.append([newer], sync=False)
     with Journal(tmp_path) as journal:
         assert journal.entries == {A.path: newer}
+
+
+class NearlyFull:
+    """A file on a disk with room for some bytes more, which writes what fits and says how much that was."""
+
+    def __init__(self, file: IO[bytes], room: int) -> None:
+        self._file = file
+        self.room = room
+
+    def write(self, data: memoryview) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._file.write(data[: self.room])
+        self.room -= written
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def test_a_disk_that_gets_full_in_a_line(tmp_path: Path) -> None:
+    """It is an error, and costs no line but those that were being written."""
+    with Journal(tmp_path) as journal:
+        journal.append([A], sync=False)
+        disk = NearlyFull(journal._lines, 20)
+        journal._lines = disk  # type: ignore[assignment]
+        with pytest.raises(OSError, match="No space left"):
+            journal.append([B], sync=False)
+        disk.room = 10_000
+        journal.append([B], sync=False)
+    assert lines(tmp_path).read_bytes() == line(A) + line(B)[:20] + b"\n" + line(B)
+    with Journal(tmp_path) as journal:
+        assert journal.entries == {A.path: A, B.path: B}
 
 
 @pytest.mark.parametrize("sync", [False, True])

@@ -11,6 +11,7 @@ import pytest
 from asyncrad69 import (
     ConnectionFailed,
     ConnectionLost,
+    InstanceNotAvailable,
     InstanceReference,
     InvalidInstanceError,
     LimitExceeded,
@@ -102,6 +103,33 @@ def test_refusals_by_name_and_in_general() -> None:
     it.refuse(ALL, [XDSMissingDocumentError("y")])
     assert states(it) == ["refused"] * 3
     assert it.remarks == {"warning of the source: w": 1}
+
+
+def test_a_general_error_is_not_that_of_what_the_same_answer_promises() -> None:
+    """It is about the rest; what is promised is asked for again."""
+    it = ledger()
+    it.refuse(ALL, [XDSMissingDocumentError("x")], promised={A.sop_instance_uid, B.sop_instance_uid})
+    assert it.pending(ALL.references) == (A, B)
+    assert it.settle(ALL, ConnectionLost("x"), progress=True) == [Request((A, B))]
+
+
+def test_another_instance_is_not_delivered_as_damaged() -> None:
+    """The policy is about what is cut; another study is another patient's."""
+    it = ledger(invalid_instances="deliver", retry=Retry(attempts=1))
+    with pytest.raises(InvalidInstanceError, match="another Study Instance UID") as caught:
+        it.identify(A.sop_instance_uid, replace(facts_of(A), study_instance_uid="9.9"))
+    assert not it.flawed(caught.value)
+    assert states(it)[0] == "missing"
+
+
+def test_a_failure_without_a_reason_has_one_that_says_so() -> None:
+    """on_failure="stop" has something to raise."""
+    it = ledger(retry=Retry(attempts=1))
+    assert it.first_failure() is None
+    assert it.settle(ALL, None, progress=False) == []
+    failure = it.first_failure()
+    assert isinstance(failure, InstanceNotAvailable)
+    assert failure.references == (A,)
 
 
 def test_an_instance_beyond_a_limit_says_which() -> None:
@@ -317,7 +345,7 @@ def test_delivered_with_its_flaw() -> None:
     it, error = ledger(invalid_instances="deliver"), InvalidInstanceError("cut", references=(A,))
     it.flawed(error)
     assert it.flawed(error)
-    it.deliver(A, facts_of(A, flaw="is cut"), 5)
+    it.deliver(A, facts_of(A, flaw="is cut"), 5, error)
     row = it.report(0.0).rows[0]
     assert (row.state, row.error) == ("delivered", error)
 
@@ -437,6 +465,9 @@ def test_a_series_finishes_once_with_its_counts() -> None:
     (finished,) = it.finished_series()
     assert (finished.study_instance_uid, finished.series_instance_uid) == ("1.1", "1.2")
     assert (finished.delivered, finished.failed) == (1, 1)
+    assert list(it.finished_series()) == []
+    it.put_back(A)
+    it.deliver(A, facts_of(A), 5)
     assert list(it.finished_series()) == []
 
 

@@ -307,6 +307,7 @@ def test_nothing_in_a_document_can_point_elsewhere() -> None:
     manifest = read_manifest(answer(crafted).encode())
     assert [each.data for each in manifest.documents] == [b"A", None, None, None, None]
     assert [each.content_id for each in manifest.documents] == [None] * 5
+    assert manifest.promised == {"1.1"}
 
 
 # --- faults

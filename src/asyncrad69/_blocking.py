@@ -8,10 +8,12 @@ too. The only room that knows `anyio.from_thread`.
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 import weakref
 from collections import deque
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Final, Self, TypeVar, Unpack
 
@@ -125,11 +127,12 @@ class Rad69:
 
     def close(self) -> None:
         """End every retrieve, the event loop and its thread. Does nothing the second time."""
-        thread, self._thread = self._thread, None
+        # In this order: an interrupt in between must not leave a thread that nobody knows.
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread = None
         if self._finalizer is not None:
             self._finalizer.detach()
-        if thread is not None:
-            thread.stop()
 
     def datasets(self, references: References, **options: Unpack[RetrieveOptions]) -> Generator[Dataset, None, None]:
         """As `AsyncRad69.datasets`, a generator."""
@@ -145,7 +148,7 @@ class Rad69:
 
     def get_dataset(self, reference: References, **options: Unpack[RetrieveOptions]) -> Dataset:
         """As `AsyncRad69.get_dataset`."""
-        return self.thread().call(lambda: self._client.get_dataset(reference, **options))
+        return self.thread().call(partial(self._client.get_dataset, reference, **options))
 
     def download(
         self,
@@ -158,20 +161,20 @@ class Rad69:
     ) -> Report:
         """As `AsyncRad69.download`."""
         return self.thread().call(
-            lambda: self._client.download(references, target, existing=existing, durability=durability, **options)
+            partial(self._client.download, references, target, existing=existing, durability=durability, **options)
         )
 
     def retrieve_documents(
         self, documents: DocumentReference | Iterable[DocumentReference], **options: Unpack[RetrieveOptions]
     ) -> tuple[RetrievedDocument, ...]:
         """As `AsyncRad69.retrieve_documents`."""
-        return self.thread().call(lambda: self._client.retrieve_documents(documents, **options))
+        return self.thread().call(partial(self._client.retrieve_documents, documents, **options))
 
     def retrieve_manifest(
         self, document: DocumentReference, *, rejected: bool = False, **options: Unpack[RetrieveOptions]
     ) -> tuple[InstanceReference, ...]:
         """As `AsyncRad69.retrieve_manifest`."""
-        return self.thread().call(lambda: self._client.retrieve_manifest(document, rejected=rejected, **options))
+        return self.thread().call(partial(self._client.retrieve_manifest, document, rejected=rejected, **options))
 
     @property
     def is_open(self) -> bool:
@@ -220,12 +223,13 @@ class Retrieval:
 
     def __next__(self) -> Instance:
         """The next instance; raises what `AsyncRetrieval.__anext__` does, and `StopIteration` at the end."""
-        if not self._ready:
+        while True:
+            with suppress(IndexError):  # whoever else iterates may have been quicker
+                return self._ready.popleft()
             try:
                 self._client.thread().call(self._fetch)
             except StopAsyncIteration:
                 raise StopIteration from None
-        return self._ready.popleft()
 
     async def _fetch(self) -> None:
         """
@@ -259,6 +263,7 @@ class Retrieval:
     async def _end(self) -> None:
         self._put_back()
         await self._retrieval.aclose()
+        self._put_back()  # what a fetch that was interrupted still brought
 
     def _put_back(self) -> None:
         while self._ready:
@@ -267,15 +272,16 @@ class Retrieval:
     def stop_asking(self) -> None:
         """As `AsyncRetrieval.stop_asking`, from any thread: what is in flight still comes, and nothing else."""
 
-        async def stop() -> None:
-            self._retrieval.stop_asking()
-
         if self._client.is_open:  # one that was closed asks for nothing
-            self._client.thread().call(stop)
+            self._client.thread().do(self._retrieval.stop_asking)
 
     def reject(self, instance: Instance, error: Rad69Error) -> None:
         """Take a delivered instance back: the caller's own reading of it failed with *error*."""
-        self._retrieval.reject(instance, error)
+        reject = partial(self._retrieval.reject, instance, error)
+        if self._client.is_open:
+            self._client.thread().do(reject)
+        else:
+            reject()
 
 
 def expand_blocking(
@@ -336,7 +342,13 @@ class _Thread:
             opened.__enter__()
             # Left without an exception: a KeyboardInterrupt thrown into the loop's thread would kill the loop.
             stack.callback(opened.__exit__, None, None, None)
+            self._ident = self._portal.call(threading.get_ident)
             self._stack = stack.pop_all()
+
+    @property
+    def is_this(self) -> bool:
+        """Whether we are in it, so that nothing may wait for it."""
+        return threading.get_ident() == self._ident
 
     @property
     def running(self) -> bool:
@@ -354,6 +366,17 @@ class _Thread:
             future.cancel()
             raise
 
+    def do(self, function: Callable[[], None]) -> None:
+        """Call *function* in the loop, or here if this is the loop's thread: an event's receiver runs in it."""
+        if self.is_this:
+            function()
+            return
+
+        async def done() -> None:
+            function()
+
+        self.call(done)
+
     def stop(self) -> None:
         self._stopped = True
         # A forked child has the object but not the thread.
@@ -363,4 +386,7 @@ class _Thread:
 
 def _forgotten(thread: _Thread) -> None:
     warnings.warn("a Rad69 client was not closed: use 'with Rad69(...)'", ResourceWarning, stacklevel=2)
-    thread.stop()
+    if thread.is_this:  # the garbage collector runs where it likes
+        threading.Thread(target=thread.stop, name="asyncrad69 closing").start()
+    else:
+        thread.stop()

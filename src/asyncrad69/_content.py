@@ -47,7 +47,8 @@ class MemoryContent:
             yield whole[start : start + size_bytes]
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Drop them. Whoever was cancelled with this in its hands may be kept alive by its own traceback."""
+        self.data = b""
 
 
 class FileContent:
@@ -82,7 +83,9 @@ class FileContent:
         if not self.size_bytes:
             yield b""
             return
-        with mmap.mmap(self._descriptor, self.size_bytes, access=mmap.ACCESS_READ) as view:
+        with _storage_errors():
+            view = mmap.mmap(self._descriptor, self.size_bytes, access=mmap.ACCESS_READ)
+        with view:
             yield view
 
     def chunks(self, size_bytes: int) -> Iterator[bytes]:

@@ -130,6 +130,7 @@ class Journal(Workplace):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
+        self._torn = False
         try:
             self.entries = self._read()
         except BaseException:
@@ -153,8 +154,13 @@ class Journal(Workplace):
     def append(self, entries: Iterable[Entry], *, sync: bool) -> None:
         """Add *entries*; with *sync* return when they are on the disk."""
         new = list(entries)
-        # One write: another process that appends to the same file does not get in between.
-        self._lines.write(b"".join(each.line() for each in new))
+        # One write: another process that appends to the same file does not get in between. On a disk that gets full it
+        # may be short; the next attempt says why, and ends the line that it tore.
+        lines = memoryview((b"\n" if self._torn else b"") + b"".join(each.line() for each in new))
+        self._torn = True
+        while lines:
+            lines = lines[self._lines.write(lines) :]
+        self._torn = False
         self.entries.update((each.path, each) for each in new)
         if sync:
             os.fsync(self._lines.fileno())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ._errors import (
     ConnectionFailed,
     InstanceLimitExceeded,
+    InstanceNotAvailable,
     InvalidInstanceError,
     Rad69Error,
     RegistryError,
@@ -27,7 +28,7 @@ from ._plan import Request
 from ._report import Report, Row, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from ._dicom import Facts
     from ._options import Options, Retry
@@ -48,6 +49,7 @@ class _Entry:
     alone: int = 0
     omitted: int = 0
     flawed: int = 0
+    foreign: bool = False
     size_bytes: int = 0
     transfer_syntax_uid: str = ""
     path: str | None = None
@@ -57,6 +59,7 @@ class _Entry:
 class _Series:
     entries: list[_Entry] = field(default_factory=list)
     pending: int = 0
+    told: bool = False
 
     def add(self, entry: _Entry) -> None:
         self.entries.append(entry)
@@ -133,7 +136,10 @@ class Ledger:
         if entry.state is not None:
             self.remarks["an instance came again; it was dropped"] += 1
             return None
-        self._check_identity(entry.reference, facts)
+        mismatch = self._mismatch(entry.reference, facts)
+        entry.foreign = mismatch is not None
+        if mismatch is not None:
+            raise mismatch
         if facts.flaw is not None:
             raise self._flaw(entry.reference, facts)
         return entry.reference
@@ -156,9 +162,9 @@ class Ledger:
         uids = (name, *own) if trusted else (*own, name)
         return next((self._entries[uid] for uid in uids if uid in self._entries), None)
 
-    def _check_identity(self, reference: InstanceReference, facts: Facts) -> None:
+    def _mismatch(self, reference: InstanceReference, facts: Facts) -> InvalidInstanceError | None:
         if self._options.identity == "content-id" or not facts.sop_instance_uid:
-            return
+            return None
         pairs = [("SOP Instance UID", reference.sop_instance_uid, facts.sop_instance_uid)]
         if self._options.identity == "study" and facts.flaw is None:
             pairs += [
@@ -168,18 +174,19 @@ class Ledger:
         own = {facts.sop_instance_uid, facts.meta_sop_instance_uid}
         for name, asked, came in pairs:
             if asked != came and not (name.startswith("SOP") and asked in own):
-                raise InvalidInstanceError(
+                return InvalidInstanceError(
                     f"instance {reference.sop_instance_uid} came with another {name} than asked for",
                     references=(reference,),
                     hint="If the source changes UIDs on purpose, pass identity='instance' or 'content-id'.",
                 )
+        return None
 
     def flawed(self, error: InvalidInstanceError) -> bool:
         """
         Note a damaged document; whether it is to be delivered all the same.
 
         It is asked for once more, since the network may be at fault. If it comes damaged again it is missing, or
-        delivered with its error where ``invalid_instances="deliver"``.
+        delivered with its error where ``invalid_instances="deliver"``; not if it is another than was asked for.
         """
         entries = [entry for entry in map(self._entry, error.references) if entry.state is None]
         for entry in entries:
@@ -187,17 +194,19 @@ class Ledger:
             entry.flawed += 1
         again = self._options.retry.attempts > 1
         final = [entry for entry in entries if entry.flawed >= (_MAX_FLAWED if again else 1)]
-        if final and self._options.invalid_instances == "deliver":
+        if final and self._options.invalid_instances == "deliver" and not any(entry.foreign for entry in final):
             return True
         for entry in final:
             self._give_up(entry, "missing", error)
         return False
 
-    def deliver(self, reference: InstanceReference, facts: Facts, size_bytes: int) -> None:
-        """An instance goes to the caller."""
+    def deliver(
+        self, reference: InstanceReference, facts: Facts, size_bytes: int, error: InvalidInstanceError | None = None
+    ) -> None:
+        """An instance goes to the caller; with *error*, though it is damaged."""
         entry = self._entry(reference)
         entry.state = "delivered"
-        entry.error = entry.error if facts.flaw else None
+        entry.error = error
         entry.size_bytes = size_bytes
         entry.transfer_syntax_uid = facts.transfer_syntax_uid
         self._settle(entry)
@@ -207,7 +216,7 @@ class Ledger:
     def put_back(self, reference: InstanceReference) -> None:
         """An instance could not be handed over: the caller has left."""
         entry = self._entry(reference)
-        entry.state = None
+        entry.state, entry.size_bytes, entry.transfer_syntax_uid = None, 0, ""
         self._settled -= 1
         self._series[_key(entry)].pending += 1
 
@@ -233,9 +242,12 @@ class Ledger:
 
     # --- an exchange is over
 
-    def refuse(self, request: Request, errors: Iterable[RegistryError]) -> None:
+    def refuse(
+        self, request: Request, errors: Iterable[RegistryError], *, promised: Container[str] = frozenset()
+    ) -> None:
         """
-        Enter the source's RegistryErrors: each under the instance it names, else under all that did not come.
+        Enter the source's RegistryErrors: each under the instance it names, else under all that did not come and that
+        the same answer does not promise.
 
         ITI TF-2 3.43.4.2.2: location is the document unique id. Sources also write class names there, or nothing.
         """
@@ -251,7 +263,8 @@ class Ledger:
                 self._refused(entry, error)
         if general:
             for reference in self.pending(request.references):
-                self._refused(self._entry(reference), general[0])
+                if reference.sop_instance_uid not in promised:
+                    self._refused(self._entry(reference), general[0])
 
     def absent(self, document_unique_id: str) -> None:
         """The manifest promises a document, and no part brought it."""
@@ -349,12 +362,21 @@ class Ledger:
     def finished_series(self) -> Iterator[SeriesFinished]:
         """The series that nothing is pending of any more, each once."""
         finished, self._finished = self._finished, []
-        return map(_Series.event, finished)
+        for series in finished:
+            if not series.told:
+                series.told = True
+                yield series.event()
 
     def first_failure(self) -> Rad69Error | None:
         """An error, not ignored, that an instance ended with; for ``on_failure="stop"``."""
         lost = (entry for entry in self._entries.values() if entry.state in {"refused", "missing"})
-        return next((entry.error for entry in lost if entry.error and not self._ignored(entry)), None)
+        entry = next((entry for entry in lost if not self._ignored(entry)), None)
+        if entry is None:
+            return None
+        if entry.error is not None:
+            return entry.error
+        message = f"instance {entry.reference.sop_instance_uid} did not come, and the source names no reason"
+        return InstanceNotAvailable(message, references=(entry.reference,))
 
     def report(self, seconds: float) -> Report:
         """The report as of now; what is pending counts as missing."""

@@ -138,13 +138,14 @@ def _flatten(given: References) -> Iterable[InstanceReference]:
     if single is not None:
         yield from single
         return
-    # Of a dict one would see the keys.
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise NonInstanceReferenceError(f"{_kind(given)} names no instance. {_HOW_TO_EXPAND}")
     for position, item in enumerate(given):
         named = _maybe_references(item)
         if named is None:
-            raise NonInstanceReferenceError(f"item {position}: {_kind(item)} names no instance. {_HOW_TO_EXPAND}")
+            # Of a dict one sees the keys, which its owner did not mean.
+            what = _kind(given) if isinstance(given, Mapping) else f"item {position}: {_kind(item)}"
+            raise NonInstanceReferenceError(f"{what} names no instance. {_HOW_TO_EXPAND}")
         yield from named
 
 

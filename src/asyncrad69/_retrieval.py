@@ -161,7 +161,7 @@ class AsyncRetrieval:
         if self._running is not None:
             with suppress(EndOfStream):
                 return await self._running.instances.take()
-            self._raise_how_it_ended()
+        self._raise_how_it_ended()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -181,7 +181,7 @@ class AsyncRetrieval:
         error of its own and no event `InstanceFailed`.
         """
         if self._running is None:
-            self._closed = True
+            self._closed = self._done = True
             return
         self._running.stopping.set()
         self._running.tickets_in.close()
@@ -216,8 +216,8 @@ class AsyncRetrieval:
             raise self._error
         if self._done:
             self.check()
-        elif not self._closed:
-            raise RuntimeError("the retrieve ended early: its client was closed while it was iterated over")
+        elif self._running is not None:
+            raise RuntimeError("the retrieve ended early: it or its client was closed while it was iterated over")
 
     def _seconds(self) -> float:
         if self._started_at is None:
@@ -271,6 +271,8 @@ class AsyncRetrieval:
                     for _ in range(workers):
                         group.start_soon(self._work, running, name="asyncrad69 worker")
                 self._done = True
+            if self._error is not None:
+                self._ledger.give_up(self._error, self._references)
             if explanation := self._pace.explain():
                 self._ledger.remarks[explanation] = 1
             self._ended_at = monotonic()
@@ -347,7 +349,6 @@ class AsyncRetrieval:
     def _end_with(self, running: Running, error: Rad69Error) -> None:
         if self._error is None:
             self._error = error
-        self._ledger.give_up(error, self._references)
         running.scope.cancel()
 
     async def _exchange(self, running: Running, request: Request, place: Place) -> Rad69Error | None:
@@ -426,7 +427,7 @@ class AsyncRetrieval:
         for remark in answer.remarks:
             ledger.remarks[remark] += 1
         if answer.manifest is not None:
-            ledger.refuse(request, answer.manifest.errors)
+            ledger.refuse(request, answer.manifest.errors, promised=answer.manifest.promised)
         for document in answer.absent:
             ledger.absent(document.document_unique_id)
         if error is not None:
@@ -448,7 +449,7 @@ class AsyncRetrieval:
         size, syntax = document.content.size_bytes, facts.transfer_syntax_uid
         instance = Instance(reference=reference, content=document.content, transfer_syntax_uid=syntax, error=error)
         # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
-        self._ledger.deliver(reference, facts, size)
+        self._ledger.deliver(reference, facts, size, error)
         if self._options.on_event is not None:
             try:
                 self._emit(InstanceVerified(reference=reference, size_bytes=size, transfer_syntax_uid=syntax))

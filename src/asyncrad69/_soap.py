@@ -70,6 +70,12 @@ class Manifest:
     documents: tuple[DocumentResponse, ...]
     relates_to: str | None
 
+    @property
+    def promised(self) -> frozenset[str]:
+        """The document unique ids of those that come, by its own word."""
+        coming = (each for each in self.documents if each.content_id is not None or each.data is not None)
+        return frozenset(each.document_unique_id for each in coming)
+
 
 def read_manifest(data: bytes, *, charset: str | None = None, http_status: int = 200, max_depth: int = 64) -> Manifest:
     """
