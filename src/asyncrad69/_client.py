@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self, Unpack
 
-from anyio import CancelScope, create_task_group, to_thread
+from anyio import CancelScope, create_task_group, get_current_task, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from ._connection import Auth, Connection, HTTPClient, Login, SecurityHeaderGiven
@@ -146,6 +146,8 @@ class AsyncRad69:
         self._endpoints = {repository: by_url[each] for repository, each in urls.items()}
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup | None = None
+        self._asking: set[CancelScope] = set()
+        self._opener: int | None = None
         self._loop: EventLoopToken | None = None
 
     def __repr__(self) -> str:
@@ -161,7 +163,7 @@ class AsyncRad69:
                 await stack.enter_async_context(endpoint)
             self._stack = stack.pop_all()
         self._tasks = await create_task_group().__aenter__()
-        self._loop = current_token()
+        self._loop, self._opener = current_token(), get_current_task().id
         return self
 
     async def __aexit__(
@@ -173,10 +175,19 @@ class AsyncRad69:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End every retrieve and close what the client owns. Does nothing the second time."""
-        tasks, self._tasks = self._tasks, None
-        if tasks is None:
+        """
+        End every retrieve and close what the client owns. Does nothing the second time.
+
+        Raises:
+            RuntimeError: In another task than the one that opened it.
+        """
+        if self._tasks is None:
             return
+        if get_current_task().id != self._opener:
+            raise RuntimeError("a client is closed by the task that opened it, as 'async with' does")
+        tasks, self._tasks = self._tasks, None
+        for scope in self._asking:
+            scope.cancel()
         tasks.cancel_scope.cancel()
         try:
             # Left as if nothing had happened: the task group would wrap the caller's own exception in a group.
@@ -301,7 +312,8 @@ class AsyncRad69:
             return [outcome if isinstance(outcome, StorageError) else None for outcome in outcomes]
 
         retrieval = AsyncRetrieval(self, wanted, options, spool=files.spool, keep=keep, admit=admit)
-        there = await to_thread.run_sync(lambda: list(files.there(wanted)))
+        # Reading what is there may take long; closed, *files* end it.
+        there = await to_thread.run_sync(lambda: list(files.there(wanted)), abandon_on_cancel=True)
         for reference, path, size_bytes in there:
             retrieval.there(reference, str(path), size_bytes)
         return retrieval
@@ -331,7 +343,13 @@ class AsyncRad69:
         """
         asked = document_references(documents)
         self.tasks()  # raises where the client is not open
-        return await retrieve_documents(self, asked, self._options.override(options))
+        with CancelScope() as scope:
+            self._asking.add(scope)
+            try:
+                return await retrieve_documents(self, asked, self._options.override(options))
+            finally:
+                self._asking.discard(scope)
+        raise RuntimeError("the client was closed while documents were asked for")
 
     async def retrieve_manifest(
         self, document: DocumentReference, *, rejected: bool = False, **options: Unpack[RetrieveOptions]

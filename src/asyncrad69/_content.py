@@ -151,10 +151,13 @@ class Assembly:
             await self._spill(self._spool)
             taken, self._file = self._file, None
             return taken
-        self._share.complete()
         data = self._large.getvalue() if self._large is not None else b"".join(self._pieces)
         self._pieces, self._held, self._large = [], 0, None
         return MemoryContent(data)
+
+    def complete(self) -> None:
+        """The content that was taken waits for the caller."""
+        self._share.complete()
 
     def release(self) -> None:
         """The content that was taken is in the caller's hands."""
@@ -216,6 +219,11 @@ class MemoryBudget:
         finally:
             self._waiting.discard(event)
 
+    def hand_on(self, share: Share, other: Share) -> None:
+        """If *share* is the one that goes beyond, *other* is now."""
+        if self._beyond is share:
+            self._beyond = other
+
     def give_back(self, share: Share, size: int) -> None:
         """Take *size* bytes of *share* off; it is not the one that goes beyond any more."""
         self._held -= size
@@ -250,6 +258,7 @@ class Share:
         """All it holds, as a share of its own; this one holds nothing then."""
         other = Share(self._budget)
         other._size, self._size = self._size, 0
+        self._budget.hand_on(self, other)
         return other
 
     def shrink(self) -> None:

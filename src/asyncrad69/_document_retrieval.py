@@ -9,7 +9,7 @@ from anyio import current_time, sleep, sleep_until
 from ._content import Assembly, Share
 from ._documents import RetrievedDocument
 from ._errors import InstanceNotAvailable, Rad69Error, ServerBusy, TruncatedResponse
-from ._exchange import Answer, Document, exchange, other_packaging
+from ._exchange import Answer, Document, exchange, other_packaging, wait_for_turn
 from ._ledger import Patience
 from ._soap_request import RetrieveDocumentSet, new_message_id
 
@@ -87,7 +87,7 @@ class _Batch:
     async def _wait_for_turn(self, endpoint: Endpoint) -> None:
         while True:
             await sleep_until(endpoint.gate.opens_at)
-            await sleep_until(self._owner.throttle().request_at(current_time()))
+            await wait_for_turn(self._owner.throttle())
             # Else another answer has closed the gate for longer meanwhile.
             if endpoint.gate.opens_at <= current_time():
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import contextmanager, suppress
+from functools import partial
 from mmap import ACCESS_READ, mmap
 from threading import Condition, Lock
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
@@ -104,11 +105,13 @@ class Download:
         Raises:
             ExistingFileError: Files are there, and ``existing="error"``.
         """
-        for reference in references:
-            path = self._template.path(reference)
-            with _storage_errors(path):
-                if path.exists() and self._counts(reference, path):
-                    yield reference, path, path.stat().st_size
+        with self._working():
+            for reference in references:
+                self._check()
+                path = self._template.path(reference)
+                with _storage_errors(path):
+                    if path.exists() and self._counts(reference, path):
+                        yield reference, path, path.stat().st_size
 
     def _counts(self, reference: InstanceReference, path: Path) -> bool:
         """Whether a file is the instance it has the name of, as far as *existing* wants that known."""
@@ -121,13 +124,13 @@ class Download:
             return self._existing == "skip" and self._is_instance(reference, path)
         if self._existing == "skip":
             return entry.size_bytes == path.stat().st_size
-        return entry.sha256 == _sha256(path)
+        return entry.sha256 == self._sha256_of_file(path)
 
     def _is_instance(self, reference: InstanceReference, path: Path) -> bool:
         facts = _facts(path)
         if facts.flaw is not None or facts.sop_instance_uid != reference.sop_instance_uid:
             return False
-        entry = self._entry(reference, path, path.stat().st_size, _sha256(path))
+        entry = self._entry(reference, path, path.stat().st_size, self._sha256_of_file(path))
         self._records.append([entry], sync=False)
         return True
 
@@ -179,16 +182,20 @@ class Download:
         with _storage_errors(path):
             self._make_folder(path.parent)
             with self._file(instance) as content:
-                digest = self._sha256(instance)
+                digest = self._sha256(instance.chunks(_HASHED_AT_ONCE))
                 publish(content.name, path, overwrite=self._existing == "overwrite")
             entry = self._entry(instance.reference, path, instance.size_bytes, digest)
         with self._lock:
             self._unsynced.append((path, entry))
         return path
 
-    def _sha256(self, instance: Instance) -> str:
+    def _sha256_of_file(self, path: Path) -> str:
+        with path.open("rb") as file:
+            return self._sha256(iter(partial(file.read, _HASHED_AT_ONCE), b""))
+
+    def _sha256(self, chunks: Iterable[bytes | memoryview]) -> str:
         digest = hashlib.sha256()
-        for chunk in instance.chunks(_HASHED_AT_ONCE):
+        for chunk in chunks:
             self._check()  # a large one takes many seconds
             digest.update(chunk)
         return digest.hexdigest()
@@ -276,11 +283,6 @@ def _facts(path: Path) -> Facts:
         return examine(b"")
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
         return examine(view)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

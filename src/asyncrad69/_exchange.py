@@ -90,7 +90,7 @@ async def exchange(
     async def ask(proof: Proof) -> None:
         this = next(message_ids)
         if this != message_id:  # a repetition: the first one's turn is the caller's to wait for
-            await sleep_until(throttle.request_at(current_time()))
+            await wait_for_turn(throttle)
         await _ask(
             endpoint,
             question,
@@ -150,6 +150,12 @@ async def _ask(
         else:
             decoder.finish()
         await reading.finish()
+
+
+async def wait_for_turn(throttle: Throttle) -> None:
+    """Wait until *throttle* lets a request out, and enter it."""
+    while (at := throttle.request_at(now := current_time())) > now:  # noqa: ASYNC110 - others may take the turn
+        await sleep_until(at)
 
 
 async def _envelope(question: Question, *, to: str, message_id: str, security_header: bytes) -> bytes:

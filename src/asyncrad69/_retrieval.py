@@ -9,12 +9,12 @@ iterator. A stream that ends without the workers having said that they are done 
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
-from anyio import EndOfStream, create_task_group, current_time, move_on_after, sleep_until
+from anyio import EndOfStream, create_task_group, current_time, move_on_after
 
 from ._content import Assembly, Share, Spool
 from ._errors import (
@@ -37,7 +37,7 @@ from ._events import (
     RetryScheduled,
 )
 from ._examination import bounds_of, examined
-from ._exchange import Answer, Document, exchange, other_packaging
+from ._exchange import Answer, Document, exchange, other_packaging, wait_for_turn
 from ._instance import Instance
 from ._keeping import Keeping
 from ._ledger import Ledger, Patience
@@ -271,19 +271,26 @@ class AsyncRetrieval:
                     for _ in range(workers):
                         group.start_soon(self._work, running, name="asyncrad69 worker")
                 self._done = True
-            if self._error is not None:
-                self._ledger.give_up(self._error, self._references)
             if explanation := self._pace.explain():
                 self._ledger.remarks[explanation] = 1
-            self._ended_at = monotonic()
-            # Those that were in their files already, or given up with all the rest.
-            self._emit_finished_series()
-            self._emit(RetrieveFinished(report=self.report))
         except Exception as exc:  # noqa: BLE001 - raised by the iterator, in the caller's task
             self._bug = exc
         finally:
-            self._ended_at = self._ended_at or monotonic()
+            self._ended_at = monotonic()
+            if self._bug is None:
+                self._finish()
             running.close()
+
+    def _finish(self) -> None:
+        """However it ended, the last word is the report."""
+        try:
+            if self._error is not None:
+                self._ledger.give_up(self._error, self._references)
+            # Those that were in their files already, or given up with all the rest.
+            self._emit_finished_series()
+            self._emit(RetrieveFinished(report=self.report))
+        except Exception as exc:  # noqa: BLE001 - as above: of the caller's function for events
+            self._bug = exc
 
     async def _work(self, running: Running) -> None:
         with running.tickets_out.clone() as tickets:
@@ -295,11 +302,16 @@ class AsyncRetrieval:
 
     async def _ran(self, running: Running, job: Job) -> bool:
         """Run *job* when it may go out; not if the gate is closed for longer by then, or nothing is asked any more."""
+        if not self._ledger.pending(job.request.references):  # given up meanwhile: nothing to wait for
+            await self._run(running, job.request, job.place)
+            return True
         await running.pause_until(job.opens_at)
         if running.stopping.is_set():
             return False
         async with running.turns:
-            await running.pause_until(self._owner.throttle().request_at(current_time()))
+            throttle = self._owner.throttle()
+            while (goes_at := throttle.request_at(now := current_time())) > now and not running.stopping.is_set():
+                await running.pause_until(goes_at)
             if self._admit is not None:
                 await self._admit()
             if running.stopping.is_set() or job.opens_at > current_time():
@@ -374,9 +386,14 @@ class AsyncRetrieval:
     async def _ask(self, running: Running, request: Request, place: Place, message_id: str, answer: Answer) -> None:
         assembly = Assembly(Share(self._owner.memory()), self._spool)
         bring = partial(self._bring, request, place, message_id, answer, assembly)
+
+        async def give(instance: Instance) -> None:
+            assembly.complete()
+            await running.instances.give(instance)
+
         try:
             if self._keep is None:
-                await bring(running.instances.give)
+                await bring(give)
             else:
                 keep = partial(self._kept, running, self._keep)
                 await Keeping(assembly, keep, self._put_back).during(bring)
@@ -411,7 +428,7 @@ class AsyncRetrieval:
             # Once per retrieve, and for all of it: the source has said what it takes.
             place.packaging = other
             self._ledger.remarks[f"the source takes {other} packaging only"] += 1
-            await sleep_until(self._owner.throttle().request_at(current_time()))
+            await wait_for_turn(self._owner.throttle())
             await ask(message_id=new_message_id(), packaging=other)
 
     def _question(self, request: Request) -> RetrieveImagingDocumentSet:
@@ -436,27 +453,42 @@ class AsyncRetrieval:
             ledger.answers[answer.manifest.status] += 1
 
     async def _deliver(self, hand_over: Take, document: Document) -> None:
+        with ExitStack() as unused:
+            unused.callback(document.content.close)
+            instance = await self._identified(document)
+            if instance is None:
+                return
+            unused.pop_all()
+        # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
+        if self._options.on_event is not None:
+            try:
+                self._emit(
+                    InstanceVerified(
+                        reference=instance.reference,
+                        size_bytes=instance.size_bytes,
+                        transfer_syntax_uid=instance.transfer_syntax_uid,
+                    )
+                )
+            except BaseException:
+                self._put_back(instance)
+                raise
+        await hand_over(instance)
+
+    async def _identified(self, document: Document) -> Instance | None:
+        """The instance that a document is, entered as delivered; ``None`` if it is not to be."""
         facts = await examined(document, self._bounds)
         error = None
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)
         except InvalidInstanceError as exc:
             if not self._ledger.flawed(without_frames(exc)):
-                return
+                return None
             error, reference = exc, exc.references[0]
         if reference is None:
-            return
-        size, syntax = document.content.size_bytes, facts.transfer_syntax_uid
-        instance = Instance(reference=reference, content=document.content, transfer_syntax_uid=syntax, error=error)
-        # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
-        self._ledger.deliver(reference, facts, size, error)
-        if self._options.on_event is not None:
-            try:
-                self._emit(InstanceVerified(reference=reference, size_bytes=size, transfer_syntax_uid=syntax))
-            except BaseException:
-                self._put_back(instance)
-                raise
-        await hand_over(instance)
+            return None
+        content, syntax = document.content, facts.transfer_syntax_uid
+        self._ledger.deliver(reference, facts, content.size_bytes, error)
+        return Instance(reference=reference, content=content, transfer_syntax_uid=syntax, error=error)
 
     async def _kept(self, running: Running, store: Store, instances: Sequence[Instance]) -> None:
         """Have *instances* written, and hand over those that are."""

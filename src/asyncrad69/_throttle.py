@@ -35,9 +35,10 @@ class Throttle:
         return self._s_per_byte > 0
 
     def request_at(self, now: float) -> float:
-        """When the next request may go out; it is entered."""
+        """When the next request may go out; if that is *now*, it is entered. Ask again when the time has come."""
         at = max(now, self._asking_at)
-        self._asking_at = at + self._s_per_request
+        if at == now:
+            self._asking_at = now + self._s_per_request
         return at
 
     def read_at(self, size_bytes: int, now: float) -> float:
