@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .cases import FULL, QUICK, SMOKE
 from .machine import about_machine
-from .measure import missing_need, run_case
+from .measure import installed, missing_case_need, missing_need, run_case
 from .report import case_table, goals, goals_table
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.micro:
         _micro(given.json)
         return
-    cases = _chosen(given)
+    if given.plot and not installed("matplotlib"):
+        sys.exit("--plot needs matplotlib: pip install --group bench .")
+    chosen = _chosen(given)
+    skipped = _skipped(chosen)
+    for name, need in skipped.items():
+        print(f"skipped: {name} ({need} is not installed)\n", flush=True)
+    cases = [case for case in chosen if case.name not in skipped]
     machine = about_machine()
     begin = time.perf_counter()
     results = _measure(cases, given.rounds or (3 if given.quick else 5))
@@ -50,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.json:
         document = _about(machine) | {
             "load_average_at_end": load,
-            "skipped": _skipped(cases),
+            "skipped": skipped,
             "cases": {case.name: asdict(case) | {"title": case.title, "runs": results[case.name]} for case in cases},
             "goals": [goal.to_json() for goal in reached],
         }
@@ -85,8 +91,6 @@ def _chosen(given: argparse.Namespace) -> list[Case]:
 
 def _measure(cases: Iterable[Case], rounds: int) -> Results:
     results: Results = {}
-    for peer, need in _skipped(cases).items():
-        print(f"skipped: {peer} ({need} is not installed)\n")
     for case in cases:
         results[case.name] = run_case(case, rounds, _say)
         _say("")
@@ -100,8 +104,10 @@ def _say(text: str) -> None:
 
 
 def _skipped(cases: Iterable[Case]) -> dict[str, str]:
+    """The cases and the peers that cannot run here, and what they need."""
     peers = dict.fromkeys(peer for case in cases for peer in case.peers)
-    return {peer: need for peer in peers if (need := missing_need(peer))}
+    needs = [(case.name, missing_case_need(case)) for case in cases] + [(peer, missing_need(peer)) for peer in peers]
+    return {name: need for name, need in needs if need}
 
 
 def _micro(path: Path | None) -> None:

@@ -35,7 +35,17 @@ def missing_need(peer: str) -> str | None:
     """What a peer needs and this machine has not; ``None`` if it can run."""
     if peer == "curl":
         return None if shutil.which("curl") else "curl"
-    return next((module for module in NEEDS.get(peer, ()) if find_spec(module) is None), None)
+    return next((module for module in NEEDS.get(peer, ()) if not installed(module)), None)
+
+
+def missing_case_need(case: Case) -> str | None:
+    """What a case needs, whoever runs it, and this machine has not."""
+    return "trustme" if case.tls and not installed("trustme") else None
+
+
+def installed(module: str) -> bool:
+    """Whether *module* can be imported, without doing so."""
+    return find_spec(module) is not None
 
 
 def run_case(case: Case, rounds: int, say: Callable[[str], None]) -> dict[str, list[Run]]:
