@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import ssl
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from asyncrad69 import (
     AsyncRad69,
     AuthenticationError,
     ConnectionFailed,
+    ConnectionLost,
     HTTPStatusRefused,
     InstanceReference,
     LimitExceeded,
@@ -139,6 +141,26 @@ async def test_tls_failures_are_told_apart(tls: Any, trust: bool, message: str, 
     assert isinstance(error, TLSError)
     assert message in error.message
     assert hint in (error.hint or "")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("script", "tls"), [(no, served), (lambda _: None, lambda: None)], ids=["TLS", "closes without a word"]
+)
+async def test_http_to_a_port_with_tls(script: Any, tls: Any) -> None:
+    """A connection that ends before any answer: the error says what may be wrong with the URL."""
+    with ScriptedSource(script, tls=tls()) as source:
+        error = await failure(source.url.replace("https:", "http:"))
+    assert isinstance(error, ConnectionLost)
+    assert error.hint == "If this port speaks TLS, use https://."
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_breaks_off_says_nothing_of_tls() -> None:
+    """Once there is a head, it is certain what the port speaks."""
+    with ScriptedSource(lambda asked: replace(no(asked), length=10_000)) as source:
+        error = await failure(source.url)
+    assert "TLS" not in (error.hint or "")
 
 
 # --- where requests go, and with what ------------------------------------------------------------------

@@ -215,6 +215,14 @@ def test_an_unknown_authority() -> None:
     assert "verify=" in found["tls"].hint
 
 
+def test_http_to_a_port_with_tls() -> None:
+    """Nothing is said of the path, which no server has seen."""
+    with server(context=served()) as url:
+        found = ask(url.replace("https:", "http:"))
+    assert works_up_to(found, "http")
+    assert found["http"].hint == "If this port speaks TLS, use https://."
+
+
 @pytest.mark.parametrize(
     ("answer", "layer", "says"),
     [

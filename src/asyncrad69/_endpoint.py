@@ -207,11 +207,14 @@ class Endpoint:
 
     @contextmanager
     def _hinted(self) -> Iterator[None]:
-        """In TLS 1.3 the missing certificate is told after the handshake, and a reset may overtake the telling."""
+        """Until there is an answer, a lost connection is often one to a port that expects something else."""
         try:
             yield
         except ConnectionLost as lost:
-            if self.url.startswith("https:"):
+            if self.url.startswith("http:"):
+                lost.hint = "If this port speaks TLS, use https://."
+            else:
+                # In TLS 1.3 it is told after the handshake, and a reset may overtake the telling.
                 lost.hint = f"If it is always so, the source may require a client certificate. {CLIENT_HINT}"
             raise
 
