@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from itertools import count
 from pathlib import Path
+from queue import Queue
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -760,15 +762,25 @@ def test_display(settings: dict[str, Any], terminal: bool, kind: type[Silent], m
     assert type(Output(**(defaults | settings)).display(Tally(1))) is kind
 
 
-def test_lines_once_a_minute() -> None:
-    """Without a terminal there is a line for each minute in which something happened, and none before."""
-    now, written = [0.0], list[str]()
-    lines = Lines(tally(), written.append, clock=lambda: now[0])
-    for now[0] in (10, 59, 61, 70, 119, 125):
-        lines.note(BytesReceived(size_bytes=1))
-    assert len(written) == 2
-    assert written[0].startswith("1/4 instances, 500.0 kB, ")
-    assert written[0].endswith("1 missing, 1 retried")
+def test_lines_while_nothing_happens() -> None:
+    """Without a terminal there is a line each time, without an event too; none before, and none after the end."""
+    written = Queue[str]()
+    with Lines(tally(), written.put, every_s=0.01):
+        lines = [written.get(timeout=10) for _ in range(2)]
+    before, threads = written.qsize(), [thread.name for thread in threading.enumerate()]
+    sleep(0.05)
+    assert written.qsize() == before
+    assert "rad69 progress" not in threads
+    assert lines[0].startswith("1/4 instances, 500.0 kB, ")
+    assert lines[0].endswith("1 missing, 1 retried")
+
+
+def test_no_line_before_its_time() -> None:
+    """A retrieve that is quickly over writes none, and does not wait for one."""
+    written = list[str]()
+    with Lines(tally(), written.append) as display:
+        display.note(BytesReceived(size_bytes=1))
+    assert written == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections import deque
 from datetime import UTC, datetime
 from time import monotonic
@@ -221,21 +222,27 @@ def _time_cell(tally: Tally) -> str:
 
 
 class Lines(Silent):
-    """A line now and then, for a file or a pipe."""
+    """A line now and then, for a file or a pipe; from a thread, as a source that thinks gives no event to write at."""
 
-    def __init__(
-        self, tally: Tally, write: Callable[[str], object], *, every_s: float = _LINE_EVERY_S, clock: Any = monotonic
-    ) -> None:
+    def __init__(self, tally: Tally, write: Callable[[str], object], *, every_s: float = _LINE_EVERY_S) -> None:
         super().__init__(tally)
         self._write = write
         self._every_s = every_s
-        self._clock = clock
-        self._next = clock() + every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tick, name="rad69 progress", daemon=True)
 
-    def note(self, event: Event) -> None:
-        super().note(event)
-        if self._clock() >= self._next:
-            self._next = self._clock() + self._every_s
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _tick(self) -> None:
+        while not self._over.wait(self._every_s):
             self._write(progress_line(self._tally))
 
     def say(self, text: str) -> None:
