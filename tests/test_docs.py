@@ -14,7 +14,7 @@ from pydicom import Dataset
 
 import asyncrad69
 import pages
-from asyncrad69 import AsyncRad69, Event, Rad69, Rad69Error
+from asyncrad69 import AsyncRad69, Event, Rad69Error
 from asyncrad69.cli._app import app
 from asyncrad69.testing import SimulatedSource, kos_bytes, write_kos
 from asyncrad69.testing._faults import KINDS
@@ -59,7 +59,6 @@ def prelude(source: SimulatedSource, archive: DicomWebArchive, folder: Path) -> 
         "table_file": table,
         "folder": folder / "images",
         "dataset": Dataset(),
-        "Rad69": Rad69,
     }
 
 
