@@ -299,6 +299,9 @@ def test_get_concurrency(concurrency: str, code: int, source: SimulatedSource, t
         pytest.param(("http://x.example/", *ONE, "-o", "o", "--password-stdin"), "of a --user", id="no user"),
         pytest.param(("https://x.example/", *ONE, "-o", "o", "--ca-file", "bad.csv"), "PEM", id="ca file"),
         pytest.param(("https://x.example/", *ONE, "-o", "o", "--client-cert", "bad.csv"), "PEM", id="client cert"),
+        pytest.param(
+            ("https://x.example/", *ONE, "-o", "o", "--client-cert", "bad.csv"), "is --client-key missing?", id="no key"
+        ),
         pytest.param(("https://x.example/", *ONE, "-o", "o", "--client-key", "bad.csv"), "--client-cert", id="key"),
         pytest.param(
             ("https://x.example/", *ONE, "-o", "o", "--ca-file", "bad.csv", "--system-trust"), "not both", id="trust"

@@ -182,7 +182,9 @@ async def test_an_answer_that_breaks_off_says_nothing_of_tls() -> None:
         ("https://source.example/", {"endpoints": ["https://a/"]}, TypeError, "URLs by repository unique id"),
         ("https://source.example/", {"repository": "1.2.3"}, TypeError, "did you mean repository_unique_id"),
         ("https://source.example/", {"timeout": 10}, TypeError, "timeout is a Timeout"),
-        ("https://source.example/", {"verify": True}, TypeError, "file of CA certificates"),
+        ("https://source.example/", {"verify": True}, TypeError, "checks are on anyway"),
+        ("https://source.example/", {"verify": False}, TypeError, "to switch checks off, build an ssl_context="),
+        ("https://source.example/", {"verify": ssl.create_default_context()}, TypeError, "as ssl_context="),
         ("https://source.example/", {"verify": "x", "ssl_context": ssl.create_default_context()}, ValueError, "both"),
         ("https://source.example/", {"http_client": httpx.AsyncClient(), "proxy": "http://p"}, ValueError, "own"),
     ],
@@ -385,9 +387,13 @@ async def test_verify_is_a_file_of_authorities(tmp_path: Path, kind: type[str | 
 
 @pytest.mark.anyio
 async def test_verify_names_a_file_that_is_there(tmp_path: Path) -> None:
-    """A path that is wrong is the caller's mistake, said when the client is opened."""
-    with pytest.raises(FileNotFoundError):
+    """A path that is wrong is the caller's mistake, said with both names when the client is opened."""
+    with pytest.raises(FileNotFoundError, match=r"verify: No such file.*nowhere\.pem"):
         await AsyncRad69("https://localhost/", verify=tmp_path / "nowhere.pem").__aenter__()
+    other = tmp_path / "other.pem"
+    other.write_text("no certificate")
+    with pytest.raises(ValueError, match="verify is not a file of PEM certificates"):
+        await AsyncRad69("https://localhost/", verify=other).__aenter__()
 
 
 # --- how long to wait ----------------------------------------------------------------------------------

@@ -138,9 +138,11 @@ def test_the_blocking_client_has_it_too(files: Files) -> None:
         (lambda files: (files.certificate, files.certificate), ValueError, "PEM certificate and its key"),
         (lambda files: (files.certificate, files.encrypted), ValueError, "is encrypted"),
         (lambda files: (files.certificate, files.encrypted, "sentinel other"), ValueError, "password is another"),
-        (lambda files: files.ca.parent / "nowhere.pem", FileNotFoundError, "No such file"),
+        (lambda files: files.certificate, ValueError, "is the key missing"),
+        (lambda files: files.ca.parent / "nowhere.pem", FileNotFoundError, r"cert: No such file.*nowhere\.pem"),
+        (lambda files: (files.ca, files.ca.parent / "no.key"), FileNotFoundError, r"cert: No such file.*no\.key"),
     ],
-    ids=["no key", "no password", "wrong password", "no file"],
+    ids=["no key", "no password", "wrong password", "key left out", "no file", "no key file"],
 )
 async def test_a_certificate_that_is_none(files: Files, cert: Any, error: type[Exception], message: str) -> None:
     """A wrong file or password is said when the client is opened, without asking on the terminal or telling it."""

@@ -81,8 +81,7 @@ class Connection:
             raise ValueError("pass verify and cert, or ssl_context, not both: a context has all of TLS in it")
         if self.proxy is not None:
             _checked_proxy(self.proxy, "proxy")
-        if isinstance(self.verify, bool):
-            raise TypeError("verify is a file of CA certificates; to switch checks off, build an ssl_context that does")
+        _check_verify(self.verify)
 
     def _check_types(self) -> None:
         """What annotations do not keep out: found later, it would end a retrieve in flight."""
@@ -120,6 +119,16 @@ class Connection:
             raise ValueError("with an http_client, which is async, login is an 'async def' function")
         if self.security_header is not None and not callable(self.security_header):
             read_security_header(self.security_header)
+
+
+def _check_verify(verify: object) -> None:
+    """What other libraries take for it, and this one does not."""
+    if isinstance(verify, ssl.SSLContext):
+        raise TypeError("verify is a file of CA certificates: pass an SSLContext as ssl_context=")
+    if verify is True:
+        raise TypeError("verify is a file of CA certificates: leave it out for the usual ones; checks are on anyway")
+    if verify is False:
+        raise TypeError("verify is a file of CA certificates: to switch checks off, build an ssl_context= that does")
 
 
 def is_async(function: object) -> bool:

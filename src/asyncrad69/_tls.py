@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
@@ -37,7 +38,7 @@ def tls_context(verify: Verify | None = None, cert: Certificate | None = None) -
     elif verify == SYSTEM:
         context = _system_context()
     else:
-        context = ssl.create_default_context(cafile=verify)
+        context = _trusting(verify)
     if cert is not None:
         _load(context, *((cert,) if not isinstance(cert, tuple) else cert))
     return context
@@ -56,16 +57,35 @@ def _system_context() -> ssl.SSLContext:
     return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
+def _trusting(authorities: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except ssl.SSLError:
+        raise ValueError("verify is not a file of PEM certificates") from None
+    except OSError as exc:
+        raise _unreadable("verify", authorities, exc) from None
+
+
 def _load(context: ssl.SSLContext, certificate: Path, key: Path | None = None, password: str | None = None) -> None:
     # A function, so that OpenSSL does not ask on the terminal; it is called if the key is encrypted.
     given = _no_password if password is None else password
     try:
         context.load_cert_chain(certificate, key, given)
     except ssl.SSLError:
+        without_key = " (is the key missing?)" if key is None else ""
         raise ValueError(
-            "cert is not a PEM certificate and its key, or the key's password is another one: "
+            f"cert is not a PEM certificate and its key{without_key}, or the key's password is another one: "
             "pass cert=(certificate, key) or (certificate, key, password)"
         ) from None
+    except OSError as exc:
+        files = (certificate,) if key is None else (certificate, key)
+        unreadable = next((each for each in files if not os.access(each, os.R_OK)), certificate)
+        raise _unreadable("cert", unreadable, exc) from None
+
+
+def _unreadable(option: str, path: Path, error: OSError) -> OSError:
+    """The same error, with the names that OpenSSL leaves out; Python picks the class by the number."""
+    return OSError(error.errno, f"{option}: {error.strerror}", os.fspath(path))
 
 
 def _no_password() -> NoReturn:

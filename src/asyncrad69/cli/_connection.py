@@ -93,8 +93,8 @@ class ConnectionSettings:
 
         try:
             context = tls_context(SYSTEM if self.system_trust else self.ca_file)
-        except OSError as exc:
-            raise click.BadParameter(f"not a file of PEM certificates: {_reason(exc)}", param_hint="--ca-file") from exc
+        except (OSError, ValueError) as exc:
+            raise click.BadParameter("not a file of PEM certificates", param_hint="--ca-file") from exc
         except ImportError as exc:
             raise click.UsageError(str(exc).replace(f'verify="{SYSTEM}"', "--system-trust")) from exc
         if self.client_cert is not None:
@@ -119,8 +119,9 @@ class ConnectionSettings:
             # A function, so that OpenSSL does not ask on the terminal; it is called if the key is encrypted.
             context.load_cert_chain(certificate, self.client_key, password=_key_password)
         except OSError as exc:
+            without_key = "; is --client-key missing?" if self.client_key is None else ""
             raise click.BadParameter(
-                f"not a PEM certificate and its key: {_reason(exc)}", param_hint="--client-cert"
+                f"not a PEM certificate and its key: {_reason(exc)}{without_key}", param_hint="--client-cert"
             ) from exc
 
     def _password(self) -> str:
