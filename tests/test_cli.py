@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -476,6 +477,42 @@ def test_interrupted(source: SimulatedSource, tmp_path: Path) -> None:
         "  Run the same command again to go on.",
     ]
     assert rad69("get", source.url, *by_reference(first, second), "-o", target).exit_code == 0
+
+
+@needs_sigint
+def test_interrupted_twice(source: SimulatedSource, table: Path, tmp_path: Path) -> None:
+    """Two of Ctrl-C, as some send them, are one: the files are counted as they are, and nothing is torn apart."""
+    get = command("get", source.url, "--table", table, "-o", tmp_path, "--max-rate", "4MB/s", "--log-format", "json")
+    for _ in range(3):
+        with subprocess.Popen(get, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert any("request finished" in line for line in process.stderr)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.001)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 130, stderr
+        written = len(list(tmp_path.rglob("*.dcm")))
+        assert f"interrupted: {written} of 82 instances are whole" in stderr
+        assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    "interrupt",
+    [KeyboardInterrupt(), click.Abort(), BaseExceptionGroup("tasks", [KeyboardInterrupt()])],
+    ids=["ctrl-c", "at a prompt", "in a task"],
+)
+def test_interrupted_at_any_other_moment(interrupt: BaseException, tmp_path: Path) -> None:
+    """Ctrl-C is 130 before a retrieve begins, too, in one line."""
+    code = (
+        "import sys\nfrom asyncrad69.cli import _get, main\n"
+        "from asyncrad69.cli._get import Asked\nfrom click import Abort\n"
+        f"def references(*_): raise {interrupt!r}\n"
+        f"Asked.references = references\nsys.argv = ['rad69', 'get', 'http://localhost/', '-o', {str(tmp_path)!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "rad69: interrupted")
 
 
 @needs_sigint

@@ -7,10 +7,12 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
+from anyio import CancelScope
 
 from asyncrad69 import IncompleteRetrieveError, InstanceReference, Rad69Error, Report
 
 from ._failures import ExitCode, exit_code, incomplete_exit_code
+from ._interrupts import interrupts, no_interrupts
 from ._output import Output, in_options
 from ._progress import Tally
 
@@ -66,14 +68,17 @@ def _retrieved(
         with output.display(tally) as display:
             on_event = page.watching(display.note) if page else display.note
             report = asyncio.run(_download(client, references, target, on_event, **options))
-    except KeyboardInterrupt:
-        return _interrupted(tally, target, output)
+    except KeyboardInterrupt:  # before or after what `_download` takes care of
+        report = None
     except Rad69Error as exc:
         return failed(exc, target, output)
     except (ValueError, TypeError) as exc:
         if tally.asked:
             raise
         raise click.UsageError(in_options(str(exc))) from exc
+    if report is None:
+        with no_interrupts():
+            return _interrupted(tally, target, output)
     output.result(report, target)
     return ExitCode.COMPLETE
 
@@ -84,9 +89,13 @@ async def _download(
     target: str | PathLike[str],
     on_event: OnEvent,
     **options: Any,
-) -> Report:
+) -> Report | None:
+    """The report; ``None`` after Ctrl-C."""
     async with client:
-        return await client.download(references, target, on_event=on_event, **options)
+        # Within the client, which has the tasks that report how it ended.
+        with CancelScope() as scope, interrupts(scope.cancel, scope.cancel):
+            return await client.download(references, target, on_event=on_event, **options)
+    return None
 
 
 def failed(error: Rad69Error, target: str | PathLike[str], output: Output) -> ExitCode:
@@ -116,8 +125,8 @@ def _incomplete(report: Report, output: Output) -> ExitCode:
 
 
 def _interrupted(tally: Tally, target: str | PathLike[str], output: Output) -> ExitCode:
-    rows = tally.report.rows if tally.report else ()
-    written = sum(row.path is not None for row in rows)
+    # The report knows what has its file. Before the retrieve began there is none, but there may be files.
+    written = sum(row.path is not None for row in tally.report.rows) if tally.report else tally.delivered
     if output.as_json:
         output.result(tally.report, target)
     output.error(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import traceback
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,13 +20,13 @@ from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
 from ._gathered import gathered
 from ._get import RETRIEVE_OPTIONS, RetrieveSettings
+from ._interrupts import interrupts
 from ._jobs import JOB, SHARD, job_errors, print_json, status_lines
 from ._output import OUTPUT_OPTIONS, Output, usage_errors
 from ._progress import Tally
 from ._values import parsed, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from asyncrad69 import AsyncRad69
@@ -182,7 +181,7 @@ class _Run:
         return self._say(self._job.status(self._shard), error)
 
     async def _run(self, display: Silent) -> None:
-        with CancelScope() as scope, _interrupts(lambda: self._finish(display), scope.cancel):
+        with CancelScope() as scope, interrupts(lambda: self._finish(display), scope.cancel, numbers=_SIGNALS):
             async with self._client:
                 await self._job.run(
                     self._client,
@@ -222,21 +221,5 @@ class _Run:
         return ExitCode.INCOMPLETE
 
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _AGAIN: Final = "Run the same command again to go on."
-
-
-@contextmanager
-def _interrupts(first: Callable[[], object], second: Callable[[], object]) -> Iterator[None]:
-    """Call *first* on the event loop at the first Ctrl-C or SIGTERM, and *second* at each later one."""
-    loop = asyncio.get_running_loop()
-    calls = [second, first]
-
-    def note(*_: object) -> None:
-        loop.call_soon_threadsafe(calls.pop() if len(calls) > 1 else second)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
