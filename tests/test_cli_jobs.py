@@ -246,6 +246,24 @@ def test_the_first_ctrl_c_finishes_what_is_in_flight(number: int, source: Simula
 
 
 @posix
+def test_a_ctrl_c_that_comes_too_late(source: SimulatedSource, tmp_path: Path) -> None:
+    """What is in flight was the last that was to be asked for: the job is complete, and nobody is told otherwise."""
+    series = source.references()[-1].series_instance_uid
+    lines = write_table(tmp_path / "all.csv", source).read_text().splitlines()
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join([lines[0], *(line for line in lines if series in line)]))
+    assert rad69("plan", table, "-o", tmp_path / "job.db").exit_code == 0
+    with running(tmp_path / "job.db", source, "--log-format", "json", "--max-rate", "500kB/s") as process:
+        wait_for_request(process)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert stdout.startswith("complete ")
+    assert "finishing what is in flight" in stderr
+    assert "rad69:" not in stderr
+
+
+@posix
 def test_the_second_ctrl_c_aborts(source: SimulatedSource, job: Path) -> None:
     """What is in flight is given up at once, whatever it is waiting for; the job goes on with the next run."""
     with running(job, source, "--log-format", "json", "--json", "--max-rate", "1kB/s", "--concurrency", 1) as process:

@@ -208,7 +208,7 @@ class _Run:
         if error is not None:
             self._output.error(error.message, error.hint or _AGAIN)
             return exit_code(error)
-        if self._interrupted:
+        if self._interrupted and status.pending:
             self._output.error(f"interrupted: {status.pending:,} instances are still to be asked for", _AGAIN)
             return ExitCode.INTERRUPTED
         if status.complete:
