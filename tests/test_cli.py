@@ -370,6 +370,7 @@ def test_exit_code_incomplete(source: SimulatedSource, table: Path, tmp_path: Pa
     result = rad69("get", source.url, *args, "-o", tmp_path / "out")
     assert result.exit_code == 3, result.output
     assert "82 of 83 instances" in result.stdout
+    assert "refused     1\nmissing     0\n" in result.stdout
     assert "rad69: incomplete: 1 of 83 instances did not come" in result.stderr
     assert len(list(tmp_path.rglob("*.dcm"))) == 82
 
