@@ -79,9 +79,9 @@ class Scripted:
 Script: TypeAlias = Callable[[Asked], Scripted | None]
 
 
-def no(asked: Asked) -> Scripted:
+def no(asked: Asked, code: str = "XDSMissingDocument") -> Scripted:
     """A well-formed refusal of every instance: the request has arrived, and who asks is known."""
-    errors = [error("XDSMissingDocument", location=uid) for uid in asked.wanted]
+    errors = [error(code, location=uid) for uid in asked.wanted]
     status = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
     return Scripted(headers=SOAP, body=answer(status=status, errors=errors, relates_to=asked.message_id).encode())
 

@@ -45,7 +45,7 @@ from asyncrad69.cli._profiles import profile_of
 from asyncrad69.cli._progress import Bar, Lines, Log, Silent, Tally, bar, duration, size
 from asyncrad69.testing import SimulatedSource, kos_bytes, write_kos
 from certificates import authority, served
-from source import Scripted, ScriptedSource
+from source import Scripted, ScriptedSource, no
 
 if TYPE_CHECKING:
     import ssl
@@ -382,6 +382,25 @@ def test_incomplete_says_what_would_help(source: SimulatedSource, tmp_path: Path
     assert result.exit_code == 3, result.output
     assert "Pass --repository" in result.stderr
     assert "1 x the source answered XDSUnknownRepositoryId" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        pytest.param("XDSMissingDocument", "Check the reference", id="not there"),
+        pytest.param("XDSDocumentUniqueIdError", "Check the reference", id="not known"),
+        pytest.param("XDSRepositoryError", "--json or --report-html lists them.", id="no remedy"),
+        pytest.param("XDSRepositoryBusy", "Run the same command again to ask only for these.", id="busy"),
+    ],
+)
+def test_incomplete_says_run_again_where_it_may_help(code: str, advice: str, tmp_path: Path) -> None:
+    """A refusal that would be the same again is to be looked at; one that may pass is to be asked for again."""
+    with ScriptedSource(lambda asked: no(asked, code)) as server:
+        result = rad69("get", server.url, *ONE, "-o", tmp_path / "out", "--attempts", 1)
+    assert result.exit_code == 3, result.output
+    last = result.stderr.splitlines()[-1].strip()
+    assert last.startswith(advice)
+    assert ("Run the same command again" in last) is (code == "XDSRepositoryBusy")
 
 
 @pytest.mark.parametrize("in_the_way", ["target", "instance"])

@@ -342,16 +342,21 @@ class InstanceNotAvailable(RegistryError):
     """The source does not have the instance, or may not give it to us."""
 
 
+_CHECK_REFERENCE: Final = "Check the reference: this source knows no such instance, or may not give it to us."
+
+
 class XDSMissingDocumentError(InstanceNotAvailable):
     """No such instance at this source."""
 
     codes: ClassVar[tuple[str, ...]] = ("XDSMissingDocument",)
+    hint: str | None = _CHECK_REFERENCE
 
 
 class XDSDocumentUniqueIdError(InstanceNotAvailable):
     """The document unique id is not known, not available or not authorised."""
 
     codes: ClassVar[tuple[str, ...]] = ("XDSDocumentUniqueIdError",)
+    hint: str | None = _CHECK_REFERENCE
 
 
 class WadoInstanceUnknown(InstanceNotAvailable):
@@ -360,6 +365,7 @@ class WadoInstanceUnknown(InstanceNotAvailable):
     codes: ClassVar[tuple[str, ...]] = tuple(
         f"urn:dicom:wado:{code}" for code in ("0004", "0010", "0015", "0016", "0017")
     )
+    hint: str | None = _CHECK_REFERENCE
 
 
 class TransferSyntaxRefused(RegistryError):

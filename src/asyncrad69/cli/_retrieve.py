@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from anyio import CancelScope
@@ -109,14 +109,20 @@ def failed(error: Rad69Error, target: str | PathLike[str], output: Output) -> Ex
     return exit_code(error)
 
 
+# Where asking again would end alike.
+_LISTED: Final = "--json or --report-html lists them."
+
+
 def _incomplete(report: Report, output: Output) -> ExitCode:
     code = incomplete_exit_code(report)
-    errors = [row.error for row in report.rows if row.error and row.state != "delivered"]
+    lost = [row for row in report.rows if row.state != "delivered"]
+    errors = [row.error for row in lost if row.error]
     if code is ExitCode.INCOMPLETE:
-        lost = len(report.rows) - len(report.delivered)
+        again = any(row.error is None or row.error.retryable for row in lost)
+        hint = next((f"{error.hint} " for error in errors if error.hint), "")
         output.error(
-            f"incomplete: {lost:,} of {len(report.rows):,} instances did not come",
-            next((error.hint for error in errors if error.hint), "Run the same command again to ask only for these."),
+            f"incomplete: {len(lost):,} of {len(report.rows):,} instances did not come",
+            f"{hint}{'Run the same command again to ask only for these.' if again else _LISTED}",
         )
     else:
         cause = next(error for error in errors if exit_code(error) is code)
