@@ -333,6 +333,15 @@ def test_usage(args: tuple[str, ...], complaint: str, tmp_path: Path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv"]
 
 
+@pytest.mark.parametrize("identifiers", [False, True])
+def test_usage_has_uids_on_request_only(identifiers: bool, tmp_path: Path) -> None:
+    """What is wrong with the command line is said without naming an instance, unless that is asked for."""
+    more = ("--log-identifiers",) if identifiers else ()
+    result = rad69("get", "http://127.0.0.1:1/", *ONE[2:], "-o", tmp_path / "out", *more)
+    assert result.exit_code == 2, result.output
+    assert f"instance {INSTANCE if identifiers else '<uid>'} names no repository" in result.stderr
+
+
 # --- get: how it ends
 
 

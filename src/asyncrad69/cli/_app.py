@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -41,6 +41,19 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"._{cmd_name}", __package__), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What is wrong with a command's line goes to stderr, where no UID is unless it was asked for."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as exc:
+            from ._failures import without_uids  # noqa: PLC0415 - it takes its time, and few need it
+
+            said = exc.format_message()
+            shown = said if exc.ctx and exc.ctx.params.get("log_identifiers") else without_uids(said)
+            if shown == said:
+                raise
+            raise click.UsageError(shown, ctx=exc.ctx) from exc
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
