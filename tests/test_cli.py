@@ -317,8 +317,21 @@ def test_get_concurrency(concurrency: str, code: int, source: SimulatedSource, t
             ("http://x.example/", *ONE, "-o", "o", "--header", "Authorization: x"), "--allow-plaintext", id="plaintext"
         ),
         pytest.param(
-            ("http://127.0.0.1:1/", *ONE, "-o", "o", "--transfer-syntax", "jpeg"), "not a UID", id="transfer syntax"
+            ("http://127.0.0.1:1/", *ONE, "-o", "o", "--transfer-syntax", "jpeg"),
+            "'jpeg' is neither as-stored, lossless, uncompressed nor a UID",
+            id="transfer syntax",
         ),
+        pytest.param(
+            ("http://127.0.0.1:1/", *ONE, "-o", "o", "--concurrency", "many"),
+            "'many' is neither a number from 1 on nor auto",
+            id="concurrency",
+        ),
+        pytest.param(
+            ("http://127.0.0.1:1/", *ONE, "-o", "o", "--profile", "hospital"),
+            "--profile goes before the command: rad69 --profile NAME get ...",
+            id="profile",
+        ),
+        pytest.param(("http://127.0.0.1:1/", *ONE, "-o", "o", "--no-such"), "No such option", id="no such option"),
     ],
 )
 def test_usage(args: tuple[str, ...], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,11 @@ class Commands(click.Group):
         """What is wrong with a command's line goes to stderr, where no UID is unless it was asked for."""
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as exc:
+            if exc.option_name != "--profile" or exc.ctx is None:
+                raise
+            message = f"--profile goes before the command: rad69 --profile NAME {exc.ctx.info_name} ..."
+            raise click.UsageError(message, ctx=exc.ctx) from exc
         except click.UsageError as exc:
             from ._failures import without_uids  # noqa: PLC0415 - it takes its time, and few need it
 

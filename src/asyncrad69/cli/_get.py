@@ -139,7 +139,7 @@ class RetrieveSettings:
             "repository_unique_id": self.repository,
             "home_community_id": self.home_community,
             "endpoints": dict(self.endpoint),
-            "transfer_syntaxes": _transfer_syntaxes(self.transfer_syntax),
+            "transfer_syntaxes": self.transfer_syntax,
             "concurrency": self.concurrency,
             "instances_per_request": self.instances_per_request,
             "packaging": self.packaging,
@@ -174,8 +174,15 @@ def _endpoint(text: str) -> tuple[str, str]:
 _PRESETS: Final = {"as-stored": AS_STORED, "lossless": LOSSLESS, "uncompressed": UNCOMPRESSED}
 
 
-def _transfer_syntaxes(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(uid for name in names for uid in _PRESETS.get(name, (name,)))
+def _transfer_syntaxes(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(uid for name in given for uid in _PRESETS.get(name) or (_transfer_syntax(name),))
+
+
+def _transfer_syntax(uid: str) -> str:
+    try:
+        return valid_uid(uid, "transfer syntax")
+    except ValueError as exc:
+        raise click.BadParameter(f"{uid!r} is neither {', '.join(_PRESETS)} nor a UID") from exc
 
 
 def _timeout(option: str, default_s: float | None, what: str) -> Callable[[Function], Function]:
@@ -201,7 +208,10 @@ class Concurrency(click.IntRange):
         return "NUMBER|auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "auto" else super().convert(value, param, ctx)
+        try:
+            return value if value == "auto" else super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is neither a number from 1 on nor auto", param, ctx)
 
 
 # What does not change with how much is asked for at once.
@@ -221,6 +231,7 @@ SOURCE_OPTIONS: Final = (
         default=("as-stored",),
         show_default=True,
         metavar="NAME|UID",
+        callback=_transfer_syntaxes,
         help="What we can process: as-stored, lossless, uncompressed, or a UID; repeat it for more.",
     ),
     click.option(
