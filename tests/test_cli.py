@@ -541,15 +541,19 @@ def test_interrupted_twice(source: SimulatedSource, table: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "interrupt",
-    [KeyboardInterrupt(), click.Abort(), BaseExceptionGroup("tasks", [KeyboardInterrupt()])],
-    ids=["ctrl-c", "at a prompt", "in a task"],
+    [
+        pytest.param("KeyboardInterrupt", id="ctrl-c"),
+        pytest.param("Abort", id="at a prompt"),
+        pytest.param("BaseExceptionGroup('tasks', [KeyboardInterrupt()])", id="in a task"),
+        pytest.param("RuntimeError from KeyboardInterrupt", id="in an import"),
+    ],
 )
-def test_interrupted_at_any_other_moment(interrupt: BaseException, tmp_path: Path) -> None:
+def test_interrupted_at_any_other_moment(interrupt: str, tmp_path: Path) -> None:
     """Ctrl-C is 130 before a retrieve begins, too, in one line."""
     code = (
         "import sys\nfrom asyncrad69.cli import _get, main\n"
         "from asyncrad69.cli._get import Asked\nfrom click import Abort\n"
-        f"def references(*_): raise {interrupt!r}\n"
+        f"def references(*_): raise {interrupt}\n"
         f"Asked.references = references\nsys.argv = ['rad69', 'get', 'http://localhost/', '-o', {str(tmp_path)!r}]\n"
         "main()"
     )

@@ -51,6 +51,9 @@ def _code() -> int:
         sys.stderr.write('rad69 needs click and rich: pip install "asyncrad69[cli]"\n')
         return 2
     except Exception as exc:
+        # Ctrl-C while a class is made, e.g. by an import: Python 3.11 makes a RuntimeError of it.
+        if isinstance(exc.__cause__, KeyboardInterrupt):
+            return _interrupted()
         if "--debug" in sys.argv:
             raise
         # Not its text, which may be anything.
