@@ -848,6 +848,19 @@ def test_display(settings: dict[str, Any], terminal: bool, kind: type[Silent], m
     assert type(Output(**(defaults | settings)).display(Tally(1))) is kind
 
 
+def test_no_lines_while_a_job_waits_for_the_night() -> None:
+    """It has said what it waits for; with the next event they go on."""
+    written = Queue[str]()
+    with Lines(tally(), written.put, every_s=0.01) as display:
+        display.say("waiting: 19:00")
+        while written.get(timeout=10) != "waiting: 19:00":
+            pass
+        sleep(0.1)
+        assert written.empty()
+        display.note(BytesReceived(size_bytes=1))
+        assert written.get(timeout=10).startswith("1/4 instances")
+
+
 def test_lines_while_nothing_happens() -> None:
     """Without a terminal there is a line each time, without an event too; none before, and none after the end."""
     written = Queue[str]()

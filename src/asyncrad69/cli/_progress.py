@@ -228,6 +228,7 @@ class Lines(Silent):
         super().__init__(tally)
         self._write = write
         self._every_s = every_s
+        self._resting = False  # until an event comes: a job may wait for the night, and has said so
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tick, name="rad69 progress", daemon=True)
 
@@ -243,10 +244,16 @@ class Lines(Silent):
 
     def _tick(self) -> None:
         while not self._over.wait(self._every_s):
-            self._write(progress_line(self._tally))
+            if not self._resting:
+                self._write(progress_line(self._tally))
+
+    def note(self, event: Event) -> None:
+        super().note(event)
+        self._resting = False
 
     def say(self, text: str) -> None:
         self._write(text)
+        self._resting = True
 
 
 def progress_line(tally: Tally) -> str:
