@@ -287,6 +287,8 @@ def test_get_concurrency(concurrency: str, code: int, source: SimulatedSource, t
         pytest.param(("http://a:b@x/", *ONE, "-o", "out"), "--user", id="credentials in the url"),
         pytest.param(("http://127.0.0.1:1/", *ONE[2:], "-o", "out"), "pass --repository", id="no repository"),
         pytest.param(("http://127.0.0.1:1/", *ONE, "-o", "{Patient}"), "{Patient} is not a field", id="template"),
+        pytest.param(("http://127.0.0.1:1/", *ONE, "-o", "x/{SOPInstanceUID"), "a field is written", id="half a field"),
+        pytest.param(("http://127.0.0.1:1/", *ONE, "-o", ""), "the target is empty", id="empty target"),
         pytest.param(("http://127.0.0.1:1/", "--reference", "1.2/3", "-o", "out"), "with / between", id="two UIDs"),
         pytest.param(("http://127.0.0.1:1/", "--reference", "1/2/x", "-o", "out"), "not a UID", id="no UID"),
         pytest.param(("http://127.0.0.1:1/", *ONE, "-o", "o", "--repository", "x"), "not a UID", id="repository"),

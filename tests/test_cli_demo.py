@@ -72,6 +72,13 @@ def test_demo_that_fails(tmp_path: Path) -> None:
     assert not is_running(process_id(result.stderr))
 
 
+def test_demo_without_a_folder() -> None:
+    """An unset variable of the shell is no folder: nothing goes to the current one."""
+    result = CliRunner().invoke(app, ["demo", "--slices", "0", "-o", ""])
+    assert result.exit_code == 2, result.output
+    assert "the target is empty" in result.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL, which is POSIX's")
 def test_the_source_dies_with_its_parent() -> None:
     """A parent that is killed cannot clean up: the source sees its stdin end, and goes."""

@@ -50,10 +50,15 @@ def test_a_target_may_be_a_path_object(tmp_path: Path) -> None:
         ("out/{}/{SOPInstanceUID}", r"\{\} is not a field"),
         ("out/{SOPInstanceUID!r}", "is not a field"),
         ("out/{StudyInstanceUID}.dcm", r"needs \{SOPInstanceUID\}"),
+        ("out/{SOPInstanceUID", "a brace of the path has no partner: a field is written {SOPInstanceUID}"),
+        ("out/SOPInstanceUID}", "no partner"),
+        ("out/{StudyInstanceUID/{SOPInstanceUID}", "no partner"),
+        ("out/{{SOPInstanceUID}}", "no partner"),
+        ("", "the target is empty: name a folder"),
     ],
 )
 def test_fields_that_make_no_path_are_refused(target: str, message: str) -> None:
-    """Unknown fields, and paths that instances would share."""
+    """Unknown fields, braces that are not closed, paths that instances would share, and nothing at all."""
     with pytest.raises(ValueError, match=message):
         PathTemplate(target)
 

@@ -31,11 +31,15 @@ class PathTemplate:
         root: The folder that everything is written below.
 
     Raises:
-        ValueError: Another field, or none that tells instances apart.
+        ValueError: Nothing, a brace without its partner, another field, or none that tells instances apart.
     """
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
         text = os.fspath(target)
+        if not text:
+            raise ValueError("the target is empty: name a folder, '.' for the current one")
+        if set("{}").intersection(_PLACEHOLDER.sub("", text)):
+            raise ValueError("a brace of the path has no partner: a field is written {SOPInstanceUID}")
         fields = set(_PLACEHOLDER.findall(text))
         if unknown := fields.difference(_FIELDS):
             raise ValueError(f"{{{min(unknown)}}} is not a field of a path: use {', '.join(_FIELDS)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 import asyncrad69
@@ -22,8 +20,8 @@ from ._source_process import source_process
     "-o",
     "--output",
     "target",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("rad69-demo"),
+    type=click.Path(file_okay=False),
+    default="rad69-demo",
     show_default=True,
     help="The folder that the files go to.",
 )
@@ -36,7 +34,7 @@ from ._source_process import source_process
 )
 @gathered("output", Output, *OUTPUT_OPTIONS)
 @click.pass_context
-def demo(ctx: click.Context, target: Path, slices: int, output: Output) -> None:
+def demo(ctx: click.Context, target: str, slices: int, output: Output) -> None:
     """
     Retrieve a demo archive from a simulated source on this machine.
 
@@ -50,7 +48,7 @@ def demo(ctx: click.Context, target: Path, slices: int, output: Output) -> None:
     ctx.exit(code)
 
 
-def _demo(target: Path, slices: int, output: Output) -> ExitCode:
+def _demo(target: str, slices: int, output: Output) -> ExitCode:
     output.say("starting a simulated source")
     with source_process(slices=slices) as source:
         output.say(
