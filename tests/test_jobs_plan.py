@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,6 @@ from asyncrad69 import InstanceReference, StorageError
 from asyncrad69.jobs import Job, JobError, Rejected, Shard
 from asyncrad69.jobs._store import START, Store
 from test_reference_files import kos, saved, series, study
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HEADER = "StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID,RepositoryUniqueId"
 
@@ -122,6 +120,17 @@ def test_a_job_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         Job.plan(tmp_path / "nowhere" / "job.db", references=references(1))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_job_on_a_file_system_that_refuses_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is that it cannot be written, not that what was never written cannot be removed."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StorageError, match="unable to open database file"):
+        Job.plan(tmp_path / "nowhere" / "job.db", references=references(1))
 
 
 def test_a_job_of_a_later_version(tmp_path: Path) -> None:

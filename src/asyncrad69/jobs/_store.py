@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -88,7 +88,8 @@ class Store:
                 publish(str(temporary), path, overwrite=False)
         finally:
             for suffix in ("", "-wal", "-shm"):
-                temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
+                with suppress(OSError):  # a read-only file system refuses even this; the first error says so
+                    temporary.with_name(temporary.name + suffix).unlink()
 
     def __enter__(self) -> Self:
         return self
