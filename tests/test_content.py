@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,22 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="a temporary file cannot be written: No such file") as caught:
         await assembled(b"x" * 100, Spool(threshold=10, folder=tmp_path / "gone"))
     assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_leaves_its_parents_file_alone(tmp_path: Path) -> None:
+    """It has the object, and the file's name is not its own."""
+    content = FileContent(Spool(threshold=0, folder=tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which the child does not use
+        child = os.fork()
+    if not child:
+        content.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert Path(content.name).exists()
+    content.close()
+    assert not list(tmp_path.iterdir())
 
 
 async def test_the_budget_makes_the_second_wait() -> None:

@@ -83,7 +83,8 @@ class AsyncRad69:
         http_client: An `httpx.AsyncClient` to borrow, or one with the same interface (httpx2). It is neither closed
             nor changed, and it decides about TLS and proxies. Give it as many connections as *concurrency*.
         memory_budget_bytes: What the instances that are on their way may hold in memory together. One may always
-            come, however large. ``None`` for no bound but *concurrency*.
+            come, however large, and each request may have one beside that is whole and waits for you. ``None`` for
+            no bound but *concurrency*.
         read_size: The most that one read of a socket takes, in bytes, where the transport is our own: on asyncio and
             without *http_client*.
         max_bytes_per_s: What all retrieves together may receive per second; ``None`` for no limit. No timeout runs

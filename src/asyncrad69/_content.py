@@ -63,7 +63,7 @@ class FileContent:
         self.size_bytes = 0
         with _storage_errors():
             self._descriptor, self.name = _new_file(spool.folder)
-        self._dispose = weakref.finalize(self, _dispose, self._descriptor, self.name)
+        self._dispose = weakref.finalize(self, _dispose, os.getpid(), self._descriptor, self.name)
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append *pieces*. Blocks."""
@@ -293,7 +293,8 @@ def _write_all(descriptor: int, piece: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _dispose(descriptor: int, name: str) -> None:
+def _dispose(process: int, descriptor: int, name: str) -> None:
     os.close(descriptor)
-    with suppress(OSError):
-        os.unlink(name)  # noqa: PTH108 - as above
+    if os.getpid() == process:  # after a fork the name is the parent's
+        with suppress(OSError):
+            os.unlink(name)  # noqa: PTH108 - as above
