@@ -11,8 +11,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,7 @@ from click.testing import CliRunner, Result
 
 from asyncrad69.cli._app import app
 from asyncrad69.cli._values import rate_of, size_of
+from asyncrad69.jobs import Job
 from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:
@@ -197,6 +200,41 @@ def test_verify_lists_and_asks_again(source: SimulatedSource, job: Path) -> None
     assert found["files"] == [{"path": str(victim), "flaw": "changed"}]
     assert run(job, source).exit_code == 0
     assert victim.read_bytes() == good
+
+
+@contextmanager
+def without_write_access(job: Path) -> Iterator[Path]:
+    """A copy of the job that may be read, as by somebody else than its owner."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for each in job.parent.glob(f"{job.name}*"):
+            shutil.copy(each, folder)
+            (folder / each.name).chmod(0o444)
+        folder.chmod(0o555)
+        user = os.getuid()
+        if user == 0:
+            os.setresuid(65534, 65534, 0)
+        try:
+            yield folder / job.name
+        finally:
+            if user == 0:
+                os.setresuid(0, 0, 0)
+            folder.chmod(0o755)
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="needs another user's rights, as Linux gives them")
+@pytest.mark.parametrize("opened", [False, True], ids=["closed", "open"])
+def test_reading_needs_no_write_access(opened: bool, source: SimulatedSource, job: Path) -> None:
+    """Status and report of somebody else's job are as of one's own, also while it runs, and leave nothing beside it."""
+    run(job, source)
+    readings = [("status",), ("report",), ("report", "--json")]
+    with Job.open(job) if opened else nullcontext():
+        expected = [rad69(name, job, *more).stdout for name, *more in readings]
+        with without_write_access(job) as theirs:
+            before = sorted(theirs.parent.iterdir())
+            assert [rad69(name, theirs, *more).stdout for name, *more in readings] == expected
+            assert rad69("run", theirs, "--to", source.url, "-o", "images").exit_code == 7
+            assert sorted(theirs.parent.iterdir()) == before
 
 
 @pytest.mark.parametrize(

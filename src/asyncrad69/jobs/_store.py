@@ -6,6 +6,7 @@ A job may have millions of instances: nothing here reads all of them at once. Ev
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from contextlib import closing, contextmanager, suppress
@@ -59,7 +60,7 @@ class Store:
         if not path.is_file():
             raise JobError(f"there is no job {path.name}", hint="Make one: rad69 plan TABLE -o job.db")
         with _translated(self.path):
-            self._connection = _connect(path)
+            self._connection = _connect(_database(path))
         try:
             self._check()
         except BaseException:
@@ -80,7 +81,7 @@ class Store:
             raise JobError(f"{path.name} is there already", hint="Choose another name, or move it away.")
         temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
         try:
-            with _translated(path), closing(_connect(temporary)) as connection:
+            with _translated(path), closing(_connect(str(temporary.absolute()))) as connection:
                 _make(connection)
             with cls(temporary) as store:
                 yield store
@@ -234,7 +235,7 @@ class Store:
         chosen = tuple(states)
         marks = ", ".join("?" * len(chosen))
         # A connection of its own: others may write meanwhile, and this sees the job as it was when it began.
-        with _translated(self.path), closing(_connect(self.path)) as connection:
+        with _translated(self.path), closing(_connect(_database(self.path))) as connection:
             query = f"SELECT * FROM instances WHERE state IN ({marks}) ORDER BY series, id"
             connection.row_factory = sqlite3.Row
             for row in connection.execute(query, chosen):
@@ -248,7 +249,7 @@ class Store:
         with Store(other):
             pass  # it is one
         with self._lock, _translated(self.path):
-            self._connection.execute("ATTACH ? AS other", (str(other),))
+            self._connection.execute("ATTACH ? AS other", (_database(other),))
         try:
             with self._transaction() as connection:
                 yield connection
@@ -293,9 +294,19 @@ def _translated(path: Path) -> Iterator[None]:
         raise StorageError(f"{path.name} cannot be written: {exc.strerror}") from exc
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _database(path: Path) -> str:
+    """What SQLite opens the file *path* by: to be read only, where it cannot be written."""
+    path = path.absolute()
+    if all(os.access(each, os.W_OK) for each in (path, path.parent)) or path.with_name(f"{path.name}-wal").exists():
+        return str(path)
+    # SQLite would make files beside it even to read it, and they would be in its owner's way. Nobody has it open, or
+    # they would be there.
+    return f"{path.as_uri()}?immutable=1"
+
+
+def _connect(database: str) -> sqlite3.Connection:
     # Autocommit, with BEGIN where it is meant. Threads take turns by the store's lock.
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(database, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
     # WAL with NORMAL: a kill loses nothing that was committed; a power cut may lose the last moments, and no more.
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
