@@ -86,6 +86,8 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="a temporary file cannot be written: No such file") as caught:
         await assembled(b"x" * 100, Spool(threshold=10, folder=tmp_path / "gone"))
     assert str(tmp_path) not in str(caught.value)
+    assert caught.value.hint is not None
+    assert "Free space" in caught.value.hint
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -217,12 +217,14 @@ async def test_a_torn_line_and_leftovers_are_tolerated(source: SimulatedSource, 
 
 @pytest.mark.anyio
 async def test_a_folder_that_cannot_be_written(source: SimulatedSource, tmp_path: Path) -> None:
-    """A file stands where the folder should be: one error, before anything is sent."""
+    """A file stands where the folder should be: one error with the caller's own path, before anything is sent."""
     (tmp_path / "file").write_text("")
     before = len(source.requests)
     async with AsyncRad69(source.url) as rad69:
-        with pytest.raises(StorageError, match="cannot be written"):
+        with pytest.raises(StorageError) as caught:
             await rad69.download(source.references(), tmp_path / "file" / "images")
+    assert caught.value.message == f"{tmp_path / 'file' / 'images'} cannot be written: Not a directory"
+    assert caught.value.hint == "Free space, or check permissions; running the same again goes on."
     assert len(source.requests) == before
 
 

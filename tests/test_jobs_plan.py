@@ -117,8 +117,10 @@ def test_a_job_that_is_not_there(tmp_path: Path) -> None:
         Job.open(tmp_path / "job.db")
     with pytest.raises(StorageError, match=r"table.csv cannot be read"):
         Job.plan(tmp_path / "job.db", files=[tmp_path / "table.csv"])
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError) as caught:
         Job.plan(tmp_path / "nowhere" / "job.db", references=references(1))
+    assert str(tmp_path / "nowhere" / "job.db") in caught.value.message
+    assert "check permissions" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from anyio import Event, to_thread
 
-from ._errors import StorageError
+from ._errors import unwritable
 from ._options import MIB
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise StorageError(f"a temporary file cannot be written: {exc.strerror}") from exc
+        raise unwritable("a temporary file", exc) from exc
 
 
 def _new_file(folder: Path | None) -> tuple[int, str]:

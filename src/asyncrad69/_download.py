@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from ._content import FileContent, Spool
 from ._dicom import Facts, examine
-from ._errors import ExistingFileError, StorageError, without_frames
+from ._errors import ExistingFileError, StorageError, unwritable, without_frames
 from ._files import PathTemplate, make_folder, publish
 from ._journal import Entry, Journal, Records
 from ._options import MIB, one_of
@@ -81,7 +81,7 @@ class Download:
 
     def flush(self) -> None:
         """Sync what has to be, and enter it."""
-        with self._lock, _storage_errors(self._records.folder):
+        with self._lock, _storage_errors(self._records.folder.name):
             self._flush()
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Download:
             self._idle.wait_for(lambda: not self._at_work)
         try:
             self.flush()
-            with _storage_errors(self._records.folder):
+            with _storage_errors(self._records.folder.name):
                 self._records.finish()
         finally:
             self._records.close()
@@ -109,7 +109,7 @@ class Download:
             for reference in references:
                 self._check()
                 path = self._template.path(reference)
-                with _storage_errors(path):
+                with _storage_errors(path.name):
                     if path.exists() and self._counts(reference, path):
                         yield reference, path, path.stat().st_size
 
@@ -179,7 +179,7 @@ class Download:
 
     def _store(self, instance: Instance) -> Path:
         path = self._template.path(instance.reference)
-        with _storage_errors(path):
+        with _storage_errors(path.name):
             self._make_folder(path.parent)
             with self._file(instance) as content:
                 digest = self._sha256(instance.chunks(_HASHED_AT_ONCE))
@@ -220,12 +220,12 @@ class Download:
 
     def _settle(self) -> None:
         """Enter what could not be entered when it was written."""
-        with self._lock, _storage_errors(self._records.folder):
+        with self._lock, _storage_errors(self._records.folder.name):
             if self._owing:
                 self._flush()
 
     def _enter_when_due(self) -> None:
-        with self._lock, _storage_errors(self._records.folder):
+        with self._lock, _storage_errors(self._records.folder.name):
             if self._durability == "none":
                 # The files have their names, and count. That the journal cannot be written is the next ones' error,
                 # or that of `close`.
@@ -271,11 +271,11 @@ class Download:
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def _storage_errors(file: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise StorageError(f"{path.name} cannot be written: {exc.strerror}") from exc
+        raise unwritable(file, exc) from exc
 
 
 def _facts(path: Path) -> Facts:

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from os import PathLike
 
     from ._references import InstanceReference
     from ._report import Report
@@ -459,6 +460,15 @@ class StorageError(Rad69Error):
     """An instance could not be written. Its ``__cause__`` is the operating system's error."""
 
     fatal = True
+
+
+#: What to do about a disk that takes nothing.
+STORAGE_HINT: Final = "Free space, or check permissions; running the same again goes on."
+
+
+def unwritable(file: str | PathLike[str], error: OSError) -> StorageError:
+    """The `StorageError` for what the operating system said about *file*: its name, or a path that the caller gave."""
+    return StorageError(f"{file} cannot be written: {error.strerror}", hint=STORAGE_HINT)
 
 
 class ExistingFileError(StorageError):

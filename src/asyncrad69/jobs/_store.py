@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
-from asyncrad69._errors import StorageError
+from asyncrad69._errors import STORAGE_HINT, StorageError, unwritable
 from asyncrad69._files import publish
 from asyncrad69._references import InstanceReference
 from asyncrad69._version import __version__
@@ -282,16 +282,22 @@ class Store:
 _REFERENCE: Final = "study_instance_uid, series_instance_uid, sop_instance_uid, repository_unique_id, home_community_id"
 
 
+# What SQLite says where the disk is full or broken, or access is refused.
+_REFUSED: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+
+
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as exc:
-        raise StorageError(f"{path.name} cannot be used: {exc}") from exc
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF  # the rest of it says more exactly where
+        hint = STORAGE_HINT if code in _REFUSED else None
+        raise StorageError(f"{path} cannot be used: {exc}", hint=hint) from exc
     except sqlite3.DatabaseError as exc:
         raise JobError(f"{path.name} is not a job, or is damaged: {exc}") from exc
     except OSError as exc:
-        raise StorageError(f"{path.name} cannot be written: {exc.strerror}") from exc
+        raise unwritable(path, exc) from exc
 
 
 def _database(path: Path) -> str:

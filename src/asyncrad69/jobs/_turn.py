@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from asyncrad69._errors import StorageError
+from asyncrad69._errors import unwritable
 
 from ._words import JobError
 
@@ -47,4 +47,4 @@ def _hold(stack: ExitStack, path: Path, *, alone: bool) -> None:
     except BlockingIOError:
         raise JobError("the job is running already", hint="Wait for that run, or run other shards.") from None
     except OSError as exc:
-        raise StorageError(f"{path.name} cannot be written: {exc.strerror}") from exc
+        raise unwritable(path, exc) from exc
