@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 import shlex
@@ -998,6 +999,20 @@ def test_serve_usage(tmp_path: Path) -> None:
     results = [rad69("serve", tmp_path), rad69("serve", "--slices", 0, "--repository", "x"), taken]
     assert [result.exit_code for result in results] == [2, 2, 2]
     assert "Address already in use" in taken.stderr
+
+
+def test_serve_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is named, and no option that was not given."""
+
+    def refused(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "locked.dcm").touch()
+    monkeypatch.setattr("asyncrad69.testing._archive._opened", refused)
+    result = rad69("serve", tmp_path)
+    assert result.exit_code == 2
+    assert "FOLDER: locked.dcm cannot be read: Permission denied" in result.stderr
+    assert "--certfile" not in result.stderr
 
 
 # --- documentation

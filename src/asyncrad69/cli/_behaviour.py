@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from asyncrad69.testing import Fault, FaultPlanError
+from asyncrad69.testing._access import tls_context
 from asyncrad69.testing._faults import KINDS
 from asyncrad69.testing._profiles import PROFILES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -97,15 +97,16 @@ def _secret(variable: str) -> str:
     raise click.UsageError(f"the environment has no {variable}")
 
 
-@contextmanager
-def tls_errors() -> Iterator[None]:
+def check_tls(options: dict[str, Any]) -> None:
     """
-    Say what is wrong with the files for TLS in the words of the command line.
+    Check the files for TLS among the options, to complain of them in the words of the command line.
 
     Raises:
         click.UsageError: A file does not hold what it should.
     """
+    if options["certfile"] is None:
+        return
     try:
-        yield
+        tls_context(options["certfile"], options["keyfile"], options["client_ca"])
     except OSError as exc:
         raise click.UsageError(f"--certfile, --keyfile or --client-ca: {exc.strerror}") from exc

@@ -14,7 +14,7 @@ import click
 
 import asyncrad69.testing
 
-from ._behaviour import behaviour_options, tls_errors, with_auth
+from ._behaviour import behaviour_options, check_tls, with_auth
 from ._failures import ExitCode
 from ._output import usage_errors
 from ._progress import size, stderr_line
@@ -82,9 +82,12 @@ def serve(
     """
     require_server()
     options = with_auth(options)
-    with usage_errors(), tls_errors():
-        simulated = asyncrad69.testing.SimulatedSource
-        source = simulated.demo(slices=slices, **options) if folder is None else simulated(folder, **options)
+    check_tls(options)
+    with usage_errors():
+        if folder is None:
+            source = asyncrad69.testing.SimulatedSource.demo(slices=slices, **options)
+        else:
+            source = _source_of(folder, options)
     references = source.references()
     if not references:
         raise click.UsageError(f"there are no DICOM instances below {folder}")
@@ -102,6 +105,14 @@ def serve(
     source.stop()
     stderr_line(f"stopped after {len(source.requests):,} requests")
     ctx.exit(ExitCode.COMPLETE)
+
+
+def _source_of(folder: Path, options: dict[str, Any]) -> SimulatedSource:
+    try:
+        return asyncrad69.testing.SimulatedSource(folder, **options)
+    except OSError as exc:
+        name = Path(exc.filename or folder).name
+        raise click.BadParameter(f"{name} cannot be read: {exc.strerror}", param_hint="FOLDER") from exc
 
 
 def _wait_for_interrupt() -> None:
