@@ -962,15 +962,20 @@ def test_a_security_header_that_is_missing(tmp_path: Path) -> None:
     assert "--security-header" in result.stderr
 
 
-def test_serve_asks_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret is in the environment; who knows it gets what is served over TLS, and slowly."""
+@pytest.mark.parametrize("with_authority", [False, True])
+def test_serve_asks_who_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_authority: bool) -> None:
+    """The secret is in the environment; who knows it gets what is served over TLS, and slowly, as is suggested."""
     authority().cert_pem.write_to_path(tmp_path / "ca.pem")
-    authority().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    certificate = authority().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes()
+    (tmp_path / "server.pem").write_bytes(certificate + (authority().cert_pem.bytes() if with_authority else b""))
     monkeypatch.setenv("RAD69_PASSWORD", SECRET)
     slow = ("--latency", 0.001, "--latency-per-instance", 0.001, "--bytes-per-s", 1e6, "--max-concurrency", 1)
     with serving("--slices", 0, "--user", "u", "--certfile", tmp_path / "server.pem", *slow) as (_, says):
-        get = (*says["fetch"].split()[1:-1], tmp_path / "out", "--ca-file", tmp_path / "ca.pem")
-        refused, result = rad69(*get, "--attempts", 1), rad69(*get, "--user", "u")
+        assert f"--user u --ca-file {tmp_path / 'server.pem' if with_authority else 'CA.pem'} " in says["fetch"]
+        get = says["fetch"].replace("CA.pem", str(tmp_path / "ca.pem")).split()[1:-1]
+        result = rad69(*get, tmp_path / "out")
+        monkeypatch.setenv("RAD69_PASSWORD", "another")
+        refused = rad69(*get, tmp_path / "refused", "--attempts", 1)
     assert says["url"].startswith("https://")
     assert (refused.exit_code, result.exit_code) == (4, 0), result.output
 

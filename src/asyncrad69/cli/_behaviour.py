@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -95,6 +96,23 @@ def _secret(variable: str) -> str:
     if value := os.environ.get(variable):
         return value
     raise click.UsageError(f"the environment has no {variable}")
+
+
+def client_options(options: dict[str, Any]) -> list[str]:
+    """What ``rad69 get`` needs to be let in. Names in capitals stand for files that only the user knows."""
+    needed = [("--user", options["user"]), ("--bearer-env", options["bearer_env"])]
+    if options["certfile"] is not None:
+        needed.append(("--ca-file", str(options["certfile"]) if _signs_itself(options["certfile"]) else "CA.pem"))
+    if options["client_ca"] is not None:
+        needed.append(("--client-cert", "CLIENT.pem"))
+    return [word for option, value in needed if value is not None for word in (option, value)]
+
+
+def _signs_itself(certfile: Path) -> bool:
+    """Whether its certificate, or one that comes with it, can be trusted without another file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certfile)
+    return any(each["subject"] == each["issuer"] for each in context.get_ca_certs())
 
 
 def check_tls(options: dict[str, Any]) -> None:

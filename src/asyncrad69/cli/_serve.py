@@ -14,7 +14,7 @@ import click
 
 import asyncrad69.testing
 
-from ._behaviour import behaviour_options, check_tls, with_auth
+from ._behaviour import behaviour_options, check_tls, client_options, with_auth
 from ._failures import ExitCode
 from ._output import usage_errors
 from ._progress import size, stderr_line
@@ -81,8 +81,9 @@ def serve(
     unless told to, it asks nobody who they are.
     """
     require_server()
-    options = with_auth(options)
     check_tls(options)
+    needed = client_options(options)
+    options = with_auth(options)
     with usage_errors():
         if folder is None:
             source = asyncrad69.testing.SimulatedSource.demo(slices=slices, **options)
@@ -100,7 +101,7 @@ def serve(
         source.start()
     except OSError as exc:
         raise click.UsageError(f"cannot listen at {options['host']}, port {options['port']}: {exc.strerror}") from exc
-    click.echo(_as_json(source) if as_json else "\n".join(_introduction(source, table)))
+    click.echo(_as_json(source) if as_json else "\n".join(_introduction(source, table, needed)))
     _wait_for_interrupt()
     source.stop()
     stderr_line(f"stopped after {len(source.requests):,} requests")
@@ -137,20 +138,21 @@ def _as_json(source: SimulatedSource) -> str:
     )
 
 
-def _introduction(source: SimulatedSource, table: Path | None) -> Iterator[str]:
+def _introduction(source: SimulatedSource, table: Path | None, needed: list[str]) -> Iterator[str]:
     references = source.references()
+    what = shlex.join([*_what(references[0], table), *needed])
     yield f"url          {source.url}"
     yield f"repository   {references[0].repository_unique_id}"
     yield f"instances    {len(references):,}, {size(source.total_bytes)}"
-    yield f"fetch        rad69 get {source.url} {_what(references[0], table)} -o images"
+    yield f"fetch        rad69 get {source.url} {what} -o images"
     yield "Ctrl-C stops it."
 
 
-def _what(first: InstanceReference, table: Path | None) -> str:
+def _what(first: InstanceReference, table: Path | None) -> list[str]:
     if table is not None:
-        return f"--table {shlex.quote(str(table))}"
+        return ["--table", str(table)]
     path = f"{first.study_instance_uid}/{first.series_instance_uid}/{first.sop_instance_uid}"
-    return f"--repository {first.repository_unique_id} --reference {path}"
+    return ["--repository", str(first.repository_unique_id), "--reference", path]
 
 
 def _write_table(path: Path, references: tuple[InstanceReference, ...]) -> None:
