@@ -79,7 +79,7 @@ TWO = [InstanceReference("1.2", "1.2.1", f"1.2.1.{number}", repository_unique_id
 async def test_a_source_that_gets_busy_is_not_asked_by_those_that_waited_for_their_turn() -> None:
     """The second request waits for the rate while the first one is told to come back in an hour."""
     with ScriptedSource(lambda _: BUSY) as source:
-        settings = {"max_requests_per_minute": 60 / 0.1, "retry": Retry(wait_max_s=3600), "instances_per_request": 1}
+        settings = {"max_requests_per_minute": 60, "retry": Retry(wait_max_s=3600), "instances_per_request": 1}
         async with AsyncRad69(source.url, **settings) as rad69:  # type: ignore[arg-type]
             with anyio.move_on_after(0.5):
                 async for _ in rad69.instances(TWO):
