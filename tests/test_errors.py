@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import inspect
 import pickle
 import re
@@ -210,3 +211,10 @@ def test_a_fault_of_ws_security_is_about_us(subcode: str, refuses: bool) -> None
     assert fault.refuses_us is refuses
     assert fault.fatal is refuses  # the next request would be refused too
     assert ("security_header=" in (fault.hint or "")) is refuses
+
+
+def test_what_cannot_be_written_says_what_and_why_and_the_way_out() -> None:
+    """The operating system's words, and what to do; it ends everything."""
+    error = errors.unwritable("out", OSError(errno.ENOSPC, "No space left on device"))
+    assert (error.message, error.hint) == ("out cannot be written: No space left on device", errors.STORAGE_HINT)
+    assert error.fatal
