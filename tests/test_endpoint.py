@@ -36,7 +36,7 @@ from asyncrad69 import (
 from asyncrad69._http_errors import error_table, translate
 from asyncrad69._transport import FramingTooLong
 from certificates import authority, served, trusting
-from replies import answer, error as registry_error, fault_12
+from replies import fault_12
 from source import SOAP, Asked, Scripted, ScriptedSource, no
 
 if TYPE_CHECKING:
@@ -250,87 +250,6 @@ async def test_refused_credentials(status: str) -> None:
     assert isinstance(error, AuthenticationError)
     assert ("proxy='http://" if status.startswith("407") else "Pass auth=") in str(error)
     assert len(source.requests) == 1
-
-
-@pytest.mark.anyio
-async def test_a_borrowed_client_is_neither_closed_nor_changed() -> None:
-    """It sends the requests with its own settings, follows no redirect for us, and stays as it was."""
-    with ScriptedSource(no) as source:
-        async with httpx.AsyncClient(headers={"X-Mine": "1"}, follow_redirects=True) as lent:
-            before = (dict(lent.headers), lent.timeout, lent.auth, lent.follow_redirects)
-            assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
-            assert not lent.is_closed
-            assert (dict(lent.headers), lent.timeout, lent.auth, lent.follow_redirects) == before
-    assert source.requests[0].header("X-Mine") == "1"
-
-
-@pytest.mark.anyio
-async def test_a_borrowed_client_s_event_hooks_see_each_exchange() -> None:
-    """They are called once for each request and each reply; a header that one adds is sent."""
-    seen: list[object] = []
-
-    async def asked(request: httpx.Request) -> None:
-        request.headers["X-Trace"] = "7"
-        seen.append(request.method)
-
-    async def answered(response: httpx.Response) -> None:
-        seen.append(response.status_code)
-
-    with ScriptedSource(no) as source:
-        async with httpx.AsyncClient(event_hooks={"request": [asked], "response": [answered]}) as lent:
-            assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
-    assert seen == ["POST", 200]
-    assert source.requests[0].header("X-Trace") == "7"
-
-
-@pytest.mark.anyio
-async def test_an_event_hook_may_read_the_reply() -> None:
-    """What it read is read; one that takes the bytes and keeps none is the caller's mistake, said in words."""
-
-    async def reads(response: httpx.Response) -> None:
-        await response.aread()
-
-    async def takes(response: httpx.Response) -> None:
-        async for _ in response.aiter_raw():
-            pass
-
-    with ScriptedSource(no) as source:
-        async with httpx.AsyncClient(event_hooks={"response": [reads]}) as lent:
-            assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
-        async with (
-            httpx.AsyncClient(event_hooks={"response": [takes]}) as lent,
-            AsyncRad69(source.url, http_client=lent) as rad69,
-        ):
-            with pytest.raises(ExceptionGroup) as caught:
-                await rad69.get_dataset(REFERENCE)
-    assert "event hook of the http_client has taken the reply's body" in str(caught.value.exceptions[0])
-
-
-@pytest.mark.anyio
-async def test_an_answer_that_is_made_up() -> None:
-    """As in tests without a socket: a response that was never a stream."""
-    errors = [registry_error("XDSMissingDocument", location=REFERENCE.sop_instance_uid)]
-
-    def reply(_: httpx.Request) -> httpx.Response:
-        body = answer(errors=errors, relates_to=None)
-        return httpx.Response(200, headers={"Content-Type": "application/soap+xml"}, content=body)
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(reply)) as lent:
-        assert isinstance(await failure("http://source.invalid/", http_client=lent), XDSMissingDocumentError)
-
-
-@pytest.mark.anyio
-async def test_an_event_hook_that_refuses_is_heard() -> None:
-    """What a hook raises is an error of the exchange where it is httpx's, e.g. raise_for_status."""
-
-    async def strict(response: httpx.Response) -> None:
-        response.raise_for_status()
-
-    with ScriptedSource(lambda _: Scripted(status="500 Oops")) as source:
-        async with httpx.AsyncClient(event_hooks={"response": [strict]}) as lent:
-            error = await failure(source.url, http_client=lent)
-    assert isinstance(error, TransportError)
-    assert "HTTPStatusError" in str(error)
 
 
 # --- packaging -----------------------------------------------------------------------------------------

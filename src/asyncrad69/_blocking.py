@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from ssl import SSLContext
     from types import TracebackType
 
-    from ._connection import Auth, ConnectionOptions, HTTPClient, Login, SecurityHeaderGiven
+    from ._connection import Auth, ConnectionOptions, Login, SecurityHeaderGiven
     from ._dicom import Dataset
     from ._documents import DocumentReference, RetrievedDocument
     from ._download import Durability, Existing
+    from ._http_client import HTTPClient
     from ._instance import Instance
     from ._options import RetrieveOptions, Timeout
     from ._references import InstanceReference, References

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from anyio import CancelScope, create_task_group, get_current_task, to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from ._connection import Auth, Connection, HTTPClient, Login, SecurityHeaderGiven
+from ._connection import Auth, Connection, Login, SecurityHeaderGiven
 from ._content import MemoryBudget
 from ._document_retrieval import retrieve_documents
 from ._documents import DocumentReference, RetrievedDocument, document_references
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ._dicom import Dataset
     from ._download import Durability, Existing
+    from ._http_client import HTTPClient
     from ._instance import Instance
     from ._references import InstanceReference
     from ._report import Report
@@ -246,8 +247,8 @@ class AsyncRad69:
             async with aclosing(self.datasets(reference, **options)) as datasets:
                 return await anext(datasets)
         except IncompleteRetrieveError as exc:
-            row = exc.report.rows[0]
-            raise (row.error or exc) from None
+            error = exc.report.rows[0].error or exc
+            raise error from error.__cause__
 
     async def download(
         self,

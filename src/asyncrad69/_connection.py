@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 from anyio import to_thread
 
+from ._http_client import AuthFlow, HTTPClient, check_auth_flow, check_client, is_auth_flow
 from ._security_header import read_security_header
 from ._tls import tls_context
 from ._transport import DirectTransport, on_asyncio
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from ._tls import Certificate, Verify
 
 TokenFunction: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
-Auth: TypeAlias = httpx.Auth | tuple[str, str] | Callable[[httpx.Request], httpx.Request] | TokenFunction
+Auth: TypeAlias = httpx.Auth | AuthFlow | tuple[str, str] | Callable[[httpx.Request], httpx.Request] | TokenFunction
 Login: TypeAlias = Callable[[httpx.AsyncClient], Awaitable[object]] | Callable[[httpx.Client], object]
 SecurityHeaderGiven: TypeAlias = bytes | str | Callable[[], bytes | str] | Callable[[], Awaitable[bytes | str]]
-HTTPClient: TypeAlias = httpx.AsyncClient
 
 
 class ConnectionOptions(TypedDict, total=False):
@@ -87,16 +87,17 @@ class Connection:
         """What annotations do not keep out: found later, it would end a retrieve in flight."""
         auth: object = self.auth
         is_pair = isinstance(auth, tuple) and len(auth) == 2 and all(isinstance(each, str | bytes) for each in auth)
-        if not (auth is None or is_pair or callable(auth) or isinstance(auth, httpx.Auth)):
+        if not (auth is None or is_pair or callable(auth) or is_auth_flow(auth)):
             raise TypeError(
                 "auth is (user, password), a function that gives a bearer token, or an httpx.Auth; "
                 f"not {type(auth).__name__}"
             )
+        check_auth_flow(auth, self.http_client)
         texts: tuple[object, ...] = (*self.headers, *self.headers.values())
         if not all(isinstance(each, str) for each in texts):
             raise TypeError("headers are texts by name, as in headers={'X-Site': 'north'}")
-        if isinstance(self.http_client, httpx.Client):
-            raise TypeError("http_client is an httpx.AsyncClient; not a Client")
+        if self.http_client is not None:
+            check_client(self.http_client)
 
     @property
     def token_function(self) -> TokenFunction | None:
@@ -139,7 +140,7 @@ def is_async(function: object) -> bool:
 
 def _gives_a_token(auth: object) -> bool:
     """Whether *auth* is a function that takes nothing; httpx's own kind takes the request."""
-    if not callable(auth) or isinstance(auth, httpx.Auth):
+    if not callable(auth) or is_auth_flow(auth):
         return False
     try:
         parameters = inspect.signature(auth).parameters.values()

@@ -14,16 +14,19 @@ from anyio import fail_after
 
 from ._connection import own_client
 from ._errors import ConnectionLost, TransferTimeout
-from ._http_errors import CLIENT_HINT, ErrorTable, error_table, module_of, translated
+from ._http_client import library_of
+from ._http_errors import CLIENT_HINT, ErrorTable, error_table, translated
 from ._identity import Identity
 from ._transport import BODY
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
+    from types import ModuleType
 
     from ._connection import Connection
+    from ._http_client import HTTPClient
     from ._options import Timeout
 
 T = TypeVar("T")
@@ -92,7 +95,7 @@ class Response:
         """What an event hook of a borrowed client has read, or a transport that makes answers up for tests."""
         try:
             yield self._response.content
-        except httpx.ResponseNotRead:
+        except library_of(self._response).ResponseNotRead:
             raise RuntimeError("an event hook of the http_client has taken the reply's body: let it look on") from None
 
 
@@ -126,7 +129,8 @@ class Endpoint:
         #: The URL's scheme, host and port, for people.
         self.origin: str = str(httpx.URL(connection.url).copy_with(raw_path=b"/"))
         self._connection = connection
-        self._client: httpx.AsyncClient | None = None
+        self._client: HTTPClient | None = None
+        self._library: ModuleType = httpx
         self._errors: ErrorTable = ()
         self._identity: Identity | None = None
         self._stack = AsyncExitStack()
@@ -135,8 +139,8 @@ class Endpoint:
         self.gate = Gate()  # by the clock of this event loop
         lent = self._connection.http_client
         client = lent if lent is not None else await self._stack.enter_async_context(own_client(self._connection))
-        self._client = client
-        self._errors = error_table(module_of(client))
+        self._client, self._library = client, library_of(client)
+        self._errors = error_table(self._library)
         self._identity = Identity(self._connection, client)
         return self
 
@@ -160,18 +164,18 @@ class Endpoint:
             TransportError: Here and from the body's iterator: whatever the network does.
         """
         headers = {"Content-Type": content_type, "Accept": accept}
-        return self._exchange("POST", httpx.URL(self.url), headers, body, timeouts, token)
+        return self._exchange("POST", self.url, headers, body, timeouts, token)
 
     def get(self, query: Mapping[str, str], *, accept: str, timeouts: Timeout, token: str | None = None) -> Exchanging:
         """GET with *query*; as `post`."""
         url = httpx.URL(self.url).copy_merge_params(dict(query))
-        return self._exchange("GET", url, {"Accept": accept}, None, timeouts, token)
+        return self._exchange("GET", str(url), {"Accept": accept}, None, timeouts, token)
 
     @asynccontextmanager
     async def _exchange(
         self,
         method: str,
-        url: httpx.URL,
+        url: str,
         headers: dict[str, str],
         body: bytes | None,
         timeouts: Timeout,
@@ -186,10 +190,14 @@ class Endpoint:
             "User-Agent": f"asyncrad69/{__version__}",
         }
         # Our own scopes bound the waits for the reply: the limit before its head is not the one inside its body.
-        limits = httpx.Timeout(connect=timeouts.connect_s, write=timeouts.send_s, read=None, pool=None)
+        limits = self._library.Timeout(connect=timeouts.connect_s, write=timeouts.send_s, read=None, pool=None)
         request = self._client.build_request(method, url, headers=headers, content=body, timeout=limits)
+        auth: object = self._library.USE_CLIENT_DEFAULT if self._connection.auth is None else self._connection.auth
+        if token is not None:
+            request.headers["Authorization"] = f"Bearer {token}"  # RFC 6750 2.1
+            auth = None
         waits = _Waits(timeouts)
-        sending = self._client.send(request, stream=True, auth=self._auth(token), follow_redirects=False)
+        sending = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
         with self._hinted(), translated(self._errors):
             response = await waits.head(sending)
         try:
@@ -198,12 +206,6 @@ class Endpoint:
                 yield head, _Blocks(raw, waits, self._errors)
         finally:
             await response.aclose()
-
-    def _auth(self, token: str | None) -> Any:
-        """What httpx takes for ``auth``."""
-        if token is not None:
-            return _Bearer(token)
-        return httpx.USE_CLIENT_DEFAULT if self._connection.auth is None else self._connection.auth
 
     @contextmanager
     def _hinted(self) -> Iterator[None]:
@@ -217,15 +219,6 @@ class Endpoint:
                 # In TLS 1.3 it is told after the handshake, and a reset may overtake the telling.
                 lost.hint = f"If it is always so, the source may require a client certificate. {CLIENT_HINT}"
             raise
-
-
-class _Bearer(httpx.Auth):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        yield request
 
 
 class _Raw(Protocol):

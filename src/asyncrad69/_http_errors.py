@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -33,17 +32,8 @@ if TYPE_CHECKING:
 ErrorTable: TypeAlias = tuple[tuple[type[Exception], Callable[[Exception], Rad69Error]], ...]
 
 
-def module_of(client: object) -> ModuleType:
-    """httpx, or the library with the same names (httpx2) that the client's class comes from."""
-    for cls in type(client).__mro__:
-        module = sys.modules.get(cls.__module__.partition(".")[0])
-        if module is not None and hasattr(module, "RemoteProtocolError"):
-            return module
-    return httpx
-
-
-def error_table(module: ModuleType) -> ErrorTable:
-    """Exception class to ours, the most specific first."""
+def error_table(library: ModuleType) -> ErrorTable:
+    """Exception class of httpx, or of a library with the same names, to ours; the most specific first."""
     named: tuple[tuple[str, Callable[[Exception], Rad69Error]], ...] = (
         ("ConnectTimeout", lambda _: TransferTimeout("no connection was made in time", phase="connect")),
         ("ReadTimeout", lambda _: TransferTimeout("nothing came for too long", phase="idle")),
@@ -58,7 +48,7 @@ def error_table(module: ModuleType) -> ErrorTable:
         ("TransportError", lambda exc: TransportError(f"the transport failed: {type(exc).__name__}")),
         ("HTTPError", lambda exc: TransportError(f"the exchange failed: {type(exc).__name__}")),
     )
-    return tuple((getattr(module, name), make) for name, make in named)
+    return tuple((getattr(library, name), make) for name, make in named)
 
 
 def translate(exc: Exception, table: ErrorTable) -> Rad69Error | None:
@@ -69,8 +59,9 @@ def translate(exc: Exception, table: ErrorTable) -> Rad69Error | None:
 def without_body(exc: Exception) -> Exception:
     """httpx's exceptions carry the request, and with it the assertion or the password: leave method and URL."""
     request = getattr(exc, "_request", None)
-    if isinstance(request, httpx.Request):
-        exc.request = httpx.Request(request.method, request.url.copy_with(query=None))  # type: ignore[attr-defined]
+    if request is not None:
+        bare = type(request)(request.method, request.url.copy_with(query=None))
+        exc.request = bare  # type: ignore[attr-defined]
     return exc
 
 

@@ -23,7 +23,8 @@ from ._security_header import SecurityHeader, read_security_header
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ._connection import Connection, HTTPClient, Login
+    from ._connection import Connection, Login
+    from ._http_client import HTTPClient
 
 T = TypeVar("T")
 
