@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 import ssl
 from contextlib import suppress
 from dataclasses import replace
@@ -33,8 +34,9 @@ from asyncrad69 import (
     XDSMissingDocumentError,
     _endpoint,
 )
+from asyncrad69._connection import Connection, own_client
 from asyncrad69._http_errors import error_table, translate
-from asyncrad69._transport import FramingTooLong
+from asyncrad69._transport import FramingTooLong, SocketOption
 from certificates import authority, served, trusting
 from replies import fault_12
 from source import SOAP, Asked, Scripted, ScriptedSource, no
@@ -187,6 +189,9 @@ async def test_an_answer_that_breaks_off_says_nothing_of_tls() -> None:
         ("https://source.example/", {"verify": ssl.create_default_context()}, TypeError, "as ssl_context="),
         ("https://source.example/", {"verify": "x", "ssl_context": ssl.create_default_context()}, ValueError, "both"),
         ("https://source.example/", {"http_client": httpx.AsyncClient(), "proxy": "http://p"}, ValueError, "own"),
+        ("https://source.example/", {"socket_options": [(1, 2)]}, ValueError, "what socket.setsockopt takes"),
+        ("https://source.example/", {"socket_options": [(-1, -1, 1)]}, ValueError, "what socket.setsockopt takes"),
+        ("https://source.example/", {"socket_options": [()]}, ValueError, "what socket.setsockopt takes"),
     ],
 )
 def test_connections_are_checked(url: str, options: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -201,6 +206,34 @@ def test_credentials_may_go_to_this_machine_and_over_tls(url: str) -> None:
     """Loopback and TLS need no permission; elsewhere it has to be given."""
     AsyncRad69(url, auth=("me", "pw"))
     assert "pw" not in repr(AsyncRad69("http://source.example/", auth=("me", "pw"), allow_plaintext=True))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("options", [None, (), [(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)]])
+async def test_socket_options(options: list[SocketOption] | None) -> None:
+    """Probes are on by default; what is given stands in their place."""
+    with ScriptedSource(no) as source:
+        async with (
+            own_client(Connection(url=source.url, socket_options=options)) as client,
+            client.stream("POST", source.url, content=b"") as response,
+        ):
+            used = response.extensions["network_stream"].get_extra_info("socket")
+            assert bool(used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) == (options is None)
+            if options is None and hasattr(socket, "TCP_KEEPIDLE"):
+                assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+            if options:  # Linux counts its own bookkeeping in
+                assert used.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) in {100_000, 200_000}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_socket_option_that_fails_leaves_no_connection() -> None:
+    """Of the other address family, which is known only then: an error of our transport's, and no socket is left."""
+    with ScriptedSource(no) as source:
+        wrong = [(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)]
+        error = await failure(source.url, socket_options=wrong)
+    assert isinstance(error, ConnectionFailed)
+    assert source.requests == []
 
 
 @pytest.mark.anyio

@@ -26,7 +26,7 @@ from ._options import KIB, MIB
 from ._qido import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
     from ssl import SSLContext
     from types import TracebackType
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ._report import Report
     from ._retrieval import AsyncRetrieval
     from ._tls import Certificate, Verify
+    from ._transport import SocketOption
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ class Rad69:
         ssl_context: SSLContext | None = None,
         proxy: str | None = None,
         trust_env: bool = False,
+        socket_options: Sequence[SocketOption] | None = None,
         endpoints: Mapping[str, str] | None = None,
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
@@ -95,6 +97,7 @@ class Rad69:
             ssl_context=ssl_context,
             proxy=proxy,
             trust_env=trust_env,
+            socket_options=socket_options,
             endpoints=endpoints,
             allow_plaintext=allow_plaintext,
             http_client=http_client,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ._report import Report
     from ._retrieval import Admit
     from ._tls import Certificate, Verify
+    from ._transport import SocketOption
 
 # Parsing is quicker on the spot than in a thread, up to what would hold up the event loop for long.
 _PARSE_IN_THREAD = 32 * MIB
@@ -78,6 +79,9 @@ class AsyncRad69:
         proxy: The URL of an HTTP proxy, with its credentials if it wants any. One with https is trusted as the source
             is, by *verify*, *cert* and *ssl_context*.
         trust_env: Whether to take a proxy from the environment; off, since it would carry credentials there.
+        socket_options: Set on every socket once it is connected, as `socket.socket.setsockopt` takes them. By default
+            TCP's keep-alive probes, one a minute: firewalls forget a connection that waits for a tape, and nobody
+            tells of a source that is gone. ``()`` sets none.
         endpoints: Where repositories are that *url* does not serve: their URLs by repository unique id. All else holds
             for them too. A repository that fails does not end what comes from the others.
         allow_plaintext: Whether credentials may go out over ``http://`` to another machine.
@@ -111,6 +115,7 @@ class AsyncRad69:
         ssl_context: SSLContext | None = None,
         proxy: str | None = None,
         trust_env: bool = False,
+        socket_options: Sequence[SocketOption] | None = None,
         endpoints: Mapping[str, str] | None = None,
         allow_plaintext: bool = False,
         http_client: HTTPClient | None = None,
@@ -134,6 +139,7 @@ class AsyncRad69:
             ssl_context=ssl_context,
             proxy=proxy,
             trust_env=trust_env,
+            socket_options=socket_options,
             allow_plaintext=allow_plaintext,
             http_client=http_client,
             read_size=read_size,

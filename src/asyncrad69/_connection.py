@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
@@ -17,7 +17,7 @@ from anyio import to_thread
 from ._http_client import AuthFlow, HTTPClient, check_auth_flow, check_client, is_auth_flow
 from ._security_header import read_security_header
 from ._tls import tls_context
-from ._transport import DirectTransport, on_asyncio
+from ._transport import KEEP_ALIVE, DirectTransport, SocketOption, check_socket_options, on_asyncio
 from ._transport._backend import READ_SIZE
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class ConnectionOptions(TypedDict, total=False):
     ssl_context: ssl.SSLContext | None
     proxy: str | None
     trust_env: bool
+    socket_options: Sequence[SocketOption] | None
     allow_plaintext: bool
     http_client: HTTPClient | None
 
@@ -65,6 +66,7 @@ class Connection:
     ssl_context: ssl.SSLContext | None = None
     proxy: str | None = field(default=None, repr=False)
     trust_env: bool = False
+    socket_options: Sequence[SocketOption] | None = None
     allow_plaintext: bool = False
     http_client: HTTPClient | None = None
     read_size: int = READ_SIZE
@@ -74,14 +76,15 @@ class Connection:
             raise ValueError(f"read_size is {_LEAST_READ} to {_MOST_READ} bytes, not {self.read_size}")
         self._check_types()
         self._check_identity(_checked_url(self.url))
-        own = (self.verify, self.cert, self.ssl_context, self.proxy, self.trust_env)
+        own = (self.verify, self.cert, self.ssl_context, self.proxy, self.trust_env, self.socket_options)
         if self.http_client is not None and any(own):
-            raise ValueError("TLS and proxies are the http_client's own: set them where it is made")
+            raise ValueError("TLS, proxies and sockets are the http_client's own: set them where it is made")
         if self.ssl_context is not None and (self.verify is not None or self.cert is not None):
             raise ValueError("pass verify and cert, or ssl_context, not both: a context has all of TLS in it")
         if self.proxy is not None:
             _checked_proxy(self.proxy, "proxy")
         _check_verify(self.verify)
+        check_socket_options(self.socket_options or ())
 
     def _check_types(self) -> None:
         """What annotations do not keep out: found later, it would end a retrieve in flight."""
@@ -198,7 +201,7 @@ async def own_client(connection: Connection) -> AsyncIterator[httpx.AsyncClient]
     # Certificates are files, and long to load.
     context, proxy = await to_thread.run_sync(_tls_and_proxy, connection)
     async with httpx.AsyncClient(
-        transport=_transport(context, proxy, connection.read_size),
+        transport=_transport(connection, context, proxy),
         trust_env=False,
         follow_redirects=False,
         timeout=_LOGIN_LIMIT_S,  # requests of ours have their own
@@ -209,7 +212,8 @@ async def own_client(connection: Connection) -> AsyncIterator[httpx.AsyncClient]
 def blocking_client(connection: Connection) -> httpx.Client:
     """An HTTP client for a login that blocks; it reaches what *connection* reaches."""
     context, proxy = _tls_and_proxy(connection)
-    transport = httpx.HTTPTransport(verify=context, proxy=proxy, trust_env=False)
+    options = _socket_options(connection)
+    transport = httpx.HTTPTransport(verify=context, proxy=proxy, trust_env=False, socket_options=options)
     return httpx.Client(transport=transport, trust_env=False, timeout=_LOGIN_LIMIT_S)
 
 
@@ -217,13 +221,18 @@ def blocking_client(connection: Connection) -> httpx.Client:
 _LOGIN_LIMIT_S = 30.0
 
 
-def _transport(context: ssl.SSLContext, proxy: httpx.Proxy | None, read_size: int) -> httpx.AsyncBaseTransport:
+def _socket_options(connection: Connection) -> tuple[SocketOption, ...]:
+    return KEEP_ALIVE if connection.socket_options is None else tuple(connection.socket_options)
+
+
+def _transport(connection: Connection, context: ssl.SSLContext, proxy: httpx.Proxy | None) -> httpx.AsyncBaseTransport:
+    options = _socket_options(connection)
     if on_asyncio():
-        return DirectTransport(ssl_context=context, proxy=proxy, read_size=read_size)
+        return DirectTransport(ssl_context=context, proxy=proxy, read_size=connection.read_size, socket_options=options)
     # The retrieve's concurrency bounds the connections. None is kept alive: a byte left over on a reused one is read
     # as the answer to the next question, and may be another patient's.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    return _StockTransport(verify=context, proxy=proxy, trust_env=False, limits=limits)
+    return _StockTransport(verify=context, proxy=proxy, trust_env=False, limits=limits, socket_options=options)
 
 
 def _tls_and_proxy(connection: Connection) -> tuple[ssl.SSLContext, httpx.Proxy | None]:

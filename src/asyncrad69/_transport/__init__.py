@@ -17,14 +17,24 @@ import httpx
 
 from ._backend import READ_SIZE, Backend, Connection, translate
 from ._body import FramingTooLong, response_body
+from ._socket_options import KEEP_ALIVE, SocketOption, check_socket_options
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from ._body import Body
 
-__all__ = ["BODY", "READ_SIZE", "DirectTransport", "FramingTooLong", "on_asyncio"]
+__all__ = [
+    "BODY",
+    "KEEP_ALIVE",
+    "READ_SIZE",
+    "DirectTransport",
+    "FramingTooLong",
+    "SocketOption",
+    "check_socket_options",
+    "on_asyncio",
+]
 
 #: The response extension that is the body itself, beside ``response.stream``, which httpx wraps.
 BODY: Final = "asyncrad69.body"
@@ -70,6 +80,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         ssl_context: For servers with https; httpcore sets its ALPN protocols.
         proxy: An http or https proxy: forwards http, tunnels https (CONNECT). SOCKS is not supported.
         read_size: The most that one read of a socket takes, in bytes. TLS takes as much as it has.
+        socket_options: Set on every socket once it is connected.
     Raises:
         ValueError: A proxy that is not http or https.
     """
@@ -80,6 +91,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         ssl_context: ssl.SSLContext,
         proxy: httpx.Proxy | str | None = None,
         read_size: int = READ_SIZE,
+        socket_options: Iterable[SocketOption] = KEEP_ALIVE,
     ) -> None:
         # One pool per exchange: no bookkeeping of httpcore's can hand a connection on, or forget one.
         self._new_pool = partial(
@@ -91,7 +103,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             http1=True,
             http2=False,
             retries=0,
-            network_backend=Backend(read_size),
+            network_backend=Backend(read_size, socket_options),
         )
         self._pools: set[httpcore.AsyncConnectionPool] = set()
         _keep_freed_memory()

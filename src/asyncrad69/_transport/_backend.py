@@ -19,11 +19,14 @@ import anyio.lowlevel
 import httpcore
 
 from ._body import HeadEnd
+from ._socket_options import KEEP_ALIVE
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
+
+    from ._socket_options import SocketOption
 
 KIB: Final = 1024
 # The most that one read takes: each costs a system call, and a turn of the event loop.
@@ -73,14 +76,16 @@ class translate:  # noqa: N801 - a context manager; a generator would cost more 
 
 class Backend(httpcore.AsyncNetworkBackend):
     """
-    Opens connections. Of httpcore's interface only what this transport uses: TCP, without options.
+    Opens connections. Of httpcore's interface only what this transport uses: TCP.
 
     Args:
         read_size: The most that one read of a socket takes, in bytes.
+        socket_options: Set on every socket, that to a proxy included.
     """
 
-    def __init__(self, read_size: int = READ_SIZE) -> None:
+    def __init__(self, read_size: int = READ_SIZE, socket_options: Iterable[SocketOption] = KEEP_ALIVE) -> None:
         self._new_receiver = partial(Receiver, read_size)
+        self._socket_options = tuple(socket_options)
 
     async def connect_tcp(
         self,
@@ -102,6 +107,12 @@ class Backend(httpcore.AsyncNetworkBackend):
                     port,
                     happy_eyeballs_delay=None if alone else _HAPPY_EYEBALLS_DELAY_S,
                 )
+                try:
+                    for option in self._socket_options:
+                        transport.get_extra_info("socket").setsockopt(*option)
+                except BaseException:
+                    transport.abort()
+                    raise
         return Connection(transport, receiver)
 
     async def sleep(self, seconds: float) -> None:
