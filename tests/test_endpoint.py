@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import socket
 import ssl
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,13 @@ from asyncrad69 import (
     AuthenticationError,
     ConnectionFailed,
     ConnectionLost,
+    Event,
     HTTPStatusRefused,
     InstanceReference,
     LimitExceeded,
     Rad69Error,
+    RequestFinished,
+    RequestStarted,
     Retry,
     SoapFault,
     Timeout,
@@ -286,6 +290,36 @@ async def test_refused_credentials(status: str) -> None:
 
 
 # --- packaging -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_requests_that_are_refused_together_are_all_put_otherwise() -> None:
+    """Four find out at once that a source takes simple SOAP only: each is put again, the others so from the start."""
+    together = threading.Barrier(4)
+
+    def script(asked: Asked) -> Scripted:
+        if asked.header("Content-Type").startswith("multipart/related"):
+            together.wait(10)
+            return Scripted(status="415 Unsupported Media Type")
+        return no(asked)
+
+    series = [InstanceReference("1.2.3", f"1.2.3.{n}", f"1.2.3.{n}.1", repository_unique_id="1.9") for n in range(8)]
+    events: list[Event] = []
+    with ScriptedSource(script) as source:
+        async with (
+            AsyncRad69(source.url, on_failure="report", on_event=events.append) as rad69,
+            rad69.retrieve(series) as retrieval,
+        ):
+            assert [each async for each in retrieval] == []
+    report = retrieval.report
+    assert all(isinstance(row.error, XDSMissingDocumentError) for row in report.refused)
+    assert len(report.refused) == 8
+    assert report.requests == len(source.requests) == 12
+    assert report.answers == {"HTTPStatusRefused": 4, "Failure": 8}
+    for kind in (RequestStarted, RequestFinished):
+        assert {each.message_id for each in events if isinstance(each, kind)} == {
+            asked.message_id for asked in source.requests
+        }
 
 
 @pytest.mark.anyio

@@ -9,14 +9,15 @@ from anyio import current_time, sleep, sleep_until
 from ._content import Assembly, Share
 from ._documents import RetrievedDocument
 from ._errors import InstanceNotAvailable, Rad69Error, ServerBusy, TruncatedResponse
-from ._exchange import Answer, Document, exchange, other_packaging, wait_for_turn
+from ._exchange import Answer, Manner, exchange, wait_for_turn
 from ._ledger import Patience
-from ._soap_request import RetrieveDocumentSet, new_message_id
+from ._soap_request import RetrieveDocumentSet
 
 if TYPE_CHECKING:
     from ._content import MemoryBudget
     from ._documents import DocumentReference
     from ._endpoint import Endpoint
+    from ._exchange import Attempt, Document
     from ._options import Options
     from ._throttle import Throttle
 
@@ -44,76 +45,79 @@ async def retrieve_documents(
         places.setdefault((each.repository_unique_id, each.home_community_id), []).append(each)
     came: dict[DocumentReference, RetrievedDocument] = {}
     for (repository, _), asked in places.items():
-        batch = _Batch(tuple(asked), options, owner)
-        came |= await batch.retrieve(owner.endpoint(repository))
+        came |= await _Batch(tuple(asked), options, owner, owner.endpoint(repository)).retrieve()
     return tuple(came[each] for each in documents)
 
 
 class _Batch:
     """The documents of one repository: asked for until all are there, as long as the options' retry rules allow."""
 
-    def __init__(self, asked: tuple[DocumentReference, ...], options: Options, owner: Owner) -> None:
+    def __init__(
+        self, asked: tuple[DocumentReference, ...], options: Options, owner: Owner, endpoint: Endpoint
+    ) -> None:
         self._asked = {each.document_unique_id: each for each in asked}
         self._options = options
         self._owner = owner
-        self._packaging = options.packaging
+        self._endpoint = endpoint
+        self._manner = Manner(endpoint, options.packaging, owner.throttle())
         self._came: dict[DocumentReference, RetrievedDocument] = {}
 
-    async def retrieve(self, endpoint: Endpoint) -> dict[DocumentReference, RetrievedDocument]:
+    async def retrieve(self) -> dict[DocumentReference, RetrievedDocument]:
         patience, barren = Patience(self._options.retry, in_flight=1), 0
         while pending := self._pending():
-            await self._wait_for_turn(endpoint)
-            error = await self._ask(endpoint, pending)
+            await self._wait_for_turn()
+            error = await self._ask()
             left = self._pending()
             if error is None or not left:
                 continue
             progress = len(left) < len(pending)
-            if other := other_packaging(error, self._packaging):
-                if self._packaging != self._options.packaging:
-                    raise error
-                self._packaging = other
-                continue
             barren = 0 if progress else barren + 1
             patience.note(error, progress=progress, size=len(left))
             wait_s = patience.wait_s(error, progress=progress)
             if isinstance(error, ServerBusy):
                 # Also where this one gives up: others ask the same endpoint.
-                endpoint.gate.close_until(current_time() + wait_s)
+                self._endpoint.gate.close_until(current_time() + wait_s)
             if self._options.retry.attempts == 1 or not error.retryable or barren == self._options.retry.attempts:
                 raise error
             await sleep(wait_s)
         return self._came
 
-    async def _wait_for_turn(self, endpoint: Endpoint) -> None:
+    async def _wait_for_turn(self) -> None:
         while True:
-            await sleep_until(endpoint.gate.opens_at)
+            await sleep_until(self._endpoint.gate.opens_at)
             await wait_for_turn(self._owner.throttle())
             # Else another answer has closed the gate for longer meanwhile.
-            if endpoint.gate.opens_at <= current_time():
+            if self._endpoint.gate.opens_at <= current_time():
                 return
 
     def _pending(self) -> tuple[DocumentReference, ...]:
         return tuple(each for each in self._asked.values() if each not in self._came)
 
-    async def _ask(self, endpoint: Endpoint, pending: tuple[DocumentReference, ...]) -> Rad69Error | None:
-        """One exchange; why something did not come, where something did not."""
-        answer, assembly = Answer(), Assembly(Share(self._owner.memory()), None)
+    async def _ask(self) -> Rad69Error | None:
+        """Ask for what is left; why something did not come, where something did not."""
+        answer = Answer()
+
+        async def ask(attempt: Attempt) -> None:
+            nonlocal answer
+            answer, assembly = Answer(), Assembly(Share(self._owner.memory()), None)
+            try:
+                await exchange(
+                    self._endpoint,
+                    RetrieveDocumentSet(self._pending()),
+                    self._options,
+                    attempt,
+                    deliver=self._deliver,
+                    answer=answer,
+                    assembly=assembly,
+                    throttle=self._owner.throttle(),
+                )
+            finally:
+                assembly.close()
+
         try:
-            await exchange(
-                endpoint,
-                RetrieveDocumentSet(pending),
-                self._options,
-                message_id=new_message_id(),
-                packaging=self._packaging,
-                deliver=self._deliver,
-                answer=answer,
-                assembly=assembly,
-                throttle=self._owner.throttle(),
-            )
+            await self._manner.ask(ask)
         except Rad69Error as exc:
             return exc
-        finally:
-            assembly.close()
         return self._why_not(answer)
 
     async def _deliver(self, document: Document) -> None:

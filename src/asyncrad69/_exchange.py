@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from anyio import current_time, sleep_until, to_thread
 
 from ._content_encoding import content_decoder
-from ._errors import HTTPStatusRefused, SoapError, SoapFault
+from ._errors import HTTPStatusRefused, Rad69Error, SoapError, SoapFault
 from ._events import BytesReceived
 from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
 from ._soap import DocumentResponse, Manifest
@@ -61,16 +60,32 @@ class Answer:
     received_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """
+    One time that a question is put.
+
+    Attributes:
+        message_id: Its wsa:MessageID.
+        packaging: How its envelope is packed.
+        proof: Who asks.
+    """
+
+    message_id: str
+    packaging: Packaging
+    proof: Proof
+
+
 Deliver = Callable[[Document], Awaitable[None]]
+Ask = Callable[[Attempt], Awaitable[None]]
 
 
 async def exchange(
     endpoint: Endpoint,
     question: Question,
     options: Options,
+    attempt: Attempt,
     *,
-    message_id: str,
-    packaging: Packaging,
     deliver: Deliver,
     answer: Answer,
     assembly: Assembly,
@@ -80,49 +95,14 @@ async def exchange(
     Ask *question* and *deliver* its documents, one after the other, as they come.
 
     While a document is being delivered nothing is read, so that a slow consumer slows the source down; the limits
-    of `Timeout` do not run. A source that no longer knows who we are is asked once more, with a new proof of it.
+    of `Timeout` do not run.
 
     Raises:
         Rad69Error: The exchange failed. What was delivered before stays delivered.
     """
-    message_ids = chain((message_id,), iter(new_message_id, ""))
-
-    async def ask(proof: Proof) -> None:
-        this = next(message_ids)
-        if this != message_id:  # a repetition: the first one's turn is the caller's to wait for
-            await wait_for_turn(throttle)
-        await _ask(
-            endpoint,
-            question,
-            options,
-            message_id=this,
-            proof=proof,
-            packaging=packaging,
-            deliver=deliver,
-            answer=answer,
-            assembly=assembly,
-            throttle=throttle,
-        )
-
-    await endpoint.identity.show(ask)
-
-
-async def _ask(
-    endpoint: Endpoint,
-    question: Question,
-    options: Options,
-    *,
-    message_id: str,
-    proof: Proof,
-    packaging: Packaging,
-    deliver: Deliver,
-    answer: Answer,
-    assembly: Assembly,
-    throttle: Throttle,
-) -> None:
-    to = options.to or endpoint.url
-    envelope = await _envelope(question, to=to, message_id=message_id, security_header=proof.security_header)
-    pack = mtom_body if packaging == "mtom" else simple_body
+    to, proof = options.to or endpoint.url, attempt.proof
+    envelope = await _envelope(question, to=to, message_id=attempt.message_id, security_header=proof.security_header)
+    pack = mtom_body if attempt.packaging == "mtom" else simple_body
     content_type, body = pack(envelope, question.action)
     posting = endpoint.post(body, content_type=content_type, accept=ACCEPT, timeouts=options.timeout, token=proof.token)
     async with posting as (response, blocks):
@@ -134,7 +114,7 @@ async def _ask(
         )
         answer.remarks = reply.remarks
         decoder = content_decoder(response.content_encoding, max_inflation=options.limits.max_inflation)
-        reading = _Reading(reply, answer, message_id, deliver, assembly)
+        reading = _Reading(reply, answer, attempt.message_id, deliver, assembly)
         # Plain loops: a generator in the way would be left unfinished when the reply is complete before its end.
         async for block in blocks:
             answer.received_bytes += len(block)
@@ -230,6 +210,56 @@ class _Reading:
                 )
             )
         self._assembly.release()
+
+
+class Manner:
+    """
+    How a source wants to be asked: by whom, and in which packaging. It says so, and is asked once more.
+
+    Args:
+        endpoint: Where it is.
+        packaging: The packaging to begin with.
+        throttle: What a question that is put once more has to wait for, as the first one's asker did.
+
+    Attributes:
+        packaging: What the source takes, as far as is known.
+    """
+
+    def __init__(self, endpoint: Endpoint, packaging: Packaging, throttle: Throttle | None) -> None:
+        self.packaging: Packaging = packaging
+        self._endpoint = endpoint
+        self._first = packaging
+        self._throttle = throttle
+
+    async def ask(self, ask: Ask) -> None:
+        """
+        *ask*; once more with a new proof where the source no longer knows who we are, and once in the other packaging
+        where it does not take the first. Each time is an attempt, with a MessageID of its own.
+
+        Raises:
+            Rad69Error: What the last attempt ended with, or that there is no proof to be had.
+        """
+        packaging, began = self.packaging, False
+
+        async def attempt(proof: Proof) -> None:
+            nonlocal began
+            if began and self._throttle is not None:
+                await wait_for_turn(self._throttle)
+            began = True
+            await ask(Attempt(message_id=new_message_id(), packaging=packaging, proof=proof))
+
+        other: Packaging | None = None
+        try:
+            await self._endpoint.identity.show(attempt)
+        except Rad69Error as exc:
+            # Others ask at the same time: what they have found meanwhile is not what this one was asked in.
+            if packaging == self._first:
+                other = other_packaging(exc, packaging)
+            if other is None:
+                raise
+        if other is not None:
+            self.packaging = packaging = other
+            await self._endpoint.identity.show(attempt)
 
 
 def other_packaging(error: Exception, packaging: Packaging) -> Packaging | None:

@@ -39,7 +39,7 @@ class Timeout:
     Args:
         connect_s: Name resolution, TCP connect and TLS handshake.
         send_s: Each write of the request.
-        first_byte_s: From the request's last byte to the reply's head, informational (1xx) replies included.
+        first_byte_s: To the reply's head: connecting, sending and informational (1xx) replies included.
             Sources may fetch from tape or from another archive before they answer.
         idle_s: Between two reads of the reply's body.
         total_s: All waits of one exchange together. Off by default: a large series may take hours.

@@ -37,14 +37,14 @@ from ._events import (
     RetryScheduled,
 )
 from ._examination import bounds_of, examined
-from ._exchange import Answer, Document, exchange, other_packaging, wait_for_turn
+from ._exchange import Answer, Manner, exchange
 from ._instance import Instance
 from ._keeping import Keeping
 from ._ledger import Ledger, Patience
 from ._pace import Pace
 from ._plan import Request, requests
 from ._running import Job, Place, Running
-from ._soap_request import RetrieveImagingDocumentSet, new_message_id
+from ._soap_request import RetrieveImagingDocumentSet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from ._content import MemoryBudget
     from ._endpoint import Endpoint
+    from ._exchange import Attempt, Document
     from ._keeping import Take
     from ._options import Options
     from ._references import InstanceReference
@@ -248,7 +249,7 @@ class AsyncRetrieval:
             endpoint: Place(
                 endpoint=endpoint,
                 references=tuple(references),
-                packaging=self._options.packaging,
+                manner=Manner(endpoint, self._options.packaging, self._owner.throttle()),
                 patience=Patience(self._options.retry, in_flight=workers),
             )
             for endpoint, references in asked.items()
@@ -309,15 +310,16 @@ class AsyncRetrieval:
         if running.stopping.is_set():
             return False
         async with running.turns:
-            throttle = self._owner.throttle()
-            while (goes_at := throttle.request_at(now := current_time())) > now and not running.stopping.is_set():
-                await running.pause_until(goes_at)
             if self._admit is not None:
                 await self._admit()
-            if running.stopping.is_set() or job.opens_at > current_time():
-                return False
-            await self._run(running, job.request, job.place)
-            return True
+            throttle = self._owner.throttle()
+            # A turn of the throttle's is taken last of all: the next one is late.
+            while not running.stopping.is_set() and job.opens_at <= (now := current_time()):
+                if (goes_at := throttle.request_at(now)) <= now:
+                    await self._run(running, job.request, job.place)
+                    return True
+                await running.pause_until(goes_at)
+            return False
 
     async def _run(self, running: Running, request: Request, place: Place) -> None:
         """One exchange, and what follows from it."""
@@ -364,28 +366,54 @@ class AsyncRetrieval:
         running.scope.cancel()
 
     async def _exchange(self, running: Running, request: Request, place: Place) -> Rad69Error | None:
-        """Ask; enter what came in the ledger; return what went wrong, if anything did."""
+        """Ask, as the source wants to be asked; return what went wrong in the end, if anything did."""
+        if not self._ledger.pending(request.references):
+            return None
+        try:
+            await place.manner.ask(partial(self._attempt, running, request, place))
+        except Rad69Error as exc:
+            error = without_frames(exc)
+            error.references = error.references or self._ledger.pending(request.references)
+            return error
+        return None
+
+    async def _attempt(self, running: Running, request: Request, place: Place, attempt: Attempt) -> None:
+        """Ask for what is still to come of *request*; enter in the ledger what came."""
         wanted = Request(self._ledger.pending(request.references))
         if not wanted.references:
-            return None
-        answer, message_id = Answer(), new_message_id()
+            return
+        answer, message_id = Answer(), attempt.message_id
         self._ledger.ask(wanted)
         self._emit(RequestStarted(references=wanted.references, message_id=message_id))
         error: Rad69Error | None = None
         try:
-            await self._ask(running, wanted, place, message_id, answer)
+            await self._ask(running, wanted, place, attempt, answer)
         except Rad69Error as exc:
             error = without_frames(exc)
             error.references = error.references or self._ledger.pending(wanted.references)
+        if attempt.packaging != self._options.packaging:
+            self._ledger.remarks[f"the source takes {attempt.packaging} packaging only"] = 1
         self._enter(wanted, answer, error)
         self._pace.answered(size_bytes=answer.received_bytes, now_s=current_time(), error=error)
         status = answer.manifest.status if answer.manifest and error is None else None
         self._emit(RequestFinished(references=wanted.references, message_id=message_id, status=status, error=error))
-        return error
+        if error is not None:
+            raise error
 
-    async def _ask(self, running: Running, request: Request, place: Place, message_id: str, answer: Answer) -> None:
+    async def _ask(self, running: Running, request: Request, place: Place, attempt: Attempt, answer: Answer) -> None:
         assembly = Assembly(Share(self._owner.memory()), self._spool)
-        bring = partial(self._bring, request, place, message_id, answer, assembly)
+
+        async def bring(hand_over: Take) -> None:
+            await exchange(
+                place.endpoint,
+                self._question(request),
+                self._options,
+                attempt,
+                deliver=partial(self._deliver, hand_over),
+                answer=answer,
+                assembly=assembly,
+                throttle=self._owner.throttle(),
+            )
 
         async def give(instance: Instance) -> None:
             assembly.complete()
@@ -399,37 +427,6 @@ class AsyncRetrieval:
                 await Keeping(assembly, keep, self._put_back).during(bring)
         finally:
             assembly.close()
-
-    async def _bring(
-        self,
-        request: Request,
-        place: Place,
-        message_id: str,
-        answer: Answer,
-        assembly: Assembly,
-        hand_over: Take,
-    ) -> None:
-        ask = partial(
-            exchange,
-            place.endpoint,
-            self._question(request),
-            self._options,
-            deliver=partial(self._deliver, hand_over),
-            answer=answer,
-            assembly=assembly,
-            throttle=self._owner.throttle(),
-        )
-        try:
-            await ask(message_id=message_id, packaging=place.packaging)
-        except Rad69Error as exc:
-            other = other_packaging(exc, place.packaging)
-            if other is None or place.packaging != self._options.packaging:
-                raise
-            # Once per retrieve, and for all of it: the source has said what it takes.
-            place.packaging = other
-            self._ledger.remarks[f"the source takes {other} packaging only"] += 1
-            await wait_for_turn(self._owner.throttle())
-            await ask(message_id=new_message_id(), packaging=other)
 
     def _question(self, request: Request) -> RetrieveImagingDocumentSet:
         return RetrieveImagingDocumentSet(

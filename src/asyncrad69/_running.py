@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._endpoint import Endpoint
+    from ._exchange import Manner
     from ._instance import Instance
     from ._ledger import Patience
-    from ._options import Packaging
     from ._plan import Request
     from ._references import InstanceReference
 
@@ -31,13 +31,13 @@ class Place:
     Attributes:
         endpoint: It.
         references: What is asked of it, all in all.
-        packaging: The packaging it takes, as far as is known.
+        manner: How it wants to be asked, as far as is known.
         patience: How long to go on with it.
     """
 
     endpoint: Endpoint
     references: tuple[InstanceReference, ...]
-    packaging: Packaging
+    manner: Manner
     patience: Patience
 
 

@@ -21,7 +21,6 @@ from asyncrad69._dicom import examine
 from asyncrad69._endpoint import Endpoint, Response
 from asyncrad69._errors import (
     ConnectionFailed,
-    HTTPStatusRefused,
     Rad69Error,
     RegistryError,
     SoapFault,
@@ -29,12 +28,12 @@ from asyncrad69._errors import (
     XDSHomeCommunityError,
     XDSUnknownRepositoryIdError,
 )
-from asyncrad69._exchange import other_packaging, reply_limits
+from asyncrad69._exchange import Manner, reply_limits
 from asyncrad69._options import Limits, Packaging, Timeout
 from asyncrad69._references import InstanceReference, References, references_from
 from asyncrad69._reply import Reply, check_status
 from asyncrad69._soap import SOAP_MEDIA_TYPE, Manifest
-from asyncrad69._soap_request import ACCEPT, RetrieveImagingDocumentSet, mtom_body, new_message_id, simple_body
+from asyncrad69._soap_request import ACCEPT, RetrieveImagingDocumentSet, mtom_body, simple_body
 from asyncrad69._transfer_syntaxes import AS_STORED
 
 from ._layers import Findings, Probe
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from urllib.parse import SplitResult
 
-    from asyncrad69._identity import Proof
+    from asyncrad69._exchange import Attempt
 
 
 _LIMITS: Final = Limits()
@@ -144,7 +143,7 @@ class _Question:
         try:
             await self._resolve()
             async with endpoint:
-                await self._exchanges(endpoint)
+                await Manner(endpoint, "mtom", None).ask(partial(self._exchange, endpoint))
         except Rad69Error as exc:
             if isinstance(exc, SoapFault):
                 self._found.works("soap", "it answers with a SOAP fault")
@@ -167,23 +166,14 @@ class _Question:
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
         self._found.works("dns", ", ".join(addresses[:4]))
 
-    async def _exchanges(self, endpoint: Endpoint) -> None:
-        try:
-            await endpoint.identity.show(partial(self._exchange, endpoint, "mtom"))
-        except (HTTPStatusRefused, SoapFault) as exc:
-            other = other_packaging(exc, "mtom")
-            if other is None:
-                raise
-            await endpoint.identity.show(partial(self._exchange, endpoint, other))
-
-    async def _exchange(self, endpoint: Endpoint, packaging: Packaging, proof: Proof) -> None:
-        self._message_id = new_message_id()
+    async def _exchange(self, endpoint: Endpoint, attempt: Attempt) -> None:
+        self._message_id, proof = attempt.message_id, attempt.proof
         # The schema wants a repository: without one, nobody's.
         repository = self._reference.repository_unique_id or _made_up()
         reference = replace(self._reference, repository_unique_id=repository)
         question = RetrieveImagingDocumentSet(references=(reference,), transfer_syntaxes=tuple(self._transfer_syntaxes))
         envelope = question.xml(to=endpoint.url, message_id=self._message_id, security_header=proof.security_header)
-        pack = mtom_body if packaging == "mtom" else simple_body
+        pack = mtom_body if attempt.packaging == "mtom" else simple_body
         content_type, body = pack(envelope, question.action)
         posting = endpoint.post(
             body, content_type=content_type, accept=ACCEPT, timeouts=self._timeout, token=proof.token
@@ -192,7 +182,7 @@ class _Question:
             self._see_connection(response)
             self._see_status(response)
             manifest, document, size_bytes = await _read(response, blocks)
-            self._see_envelope(response, packaging, in_parts=size_bytes > 0)
+            self._see_envelope(response, attempt.packaging, in_parts=size_bytes > 0)
             self._see_answer(manifest)
             self._see_repository(manifest)
             self._see_instance(manifest, document, size_bytes)
