@@ -820,7 +820,7 @@ def test_bar_is_one_line(width: int) -> None:
         console.print(bar(tally(), width))
     [line] = capture.get().splitlines()
     assert "1/4 instances" in line
-    assert ("1 missing" in line) is (width >= 48)
+    assert ("1 failed" in line) is (width >= 48)
 
 
 def test_bar_on_a_terminal() -> None:
@@ -874,7 +874,7 @@ def test_lines_while_nothing_happens() -> None:
     assert written.qsize() == before
     assert "rad69 progress" not in threads
     assert lines[0].startswith("1/4 instances, 500.0 kB, ")
-    assert lines[0].endswith("1 missing, 1 retried")
+    assert lines[0].endswith("1 failed, 1 retried")
 
 
 def test_no_line_before_its_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,10 @@ from asyncrad69 import (
 )
 from asyncrad69._errors import MultipartError
 from asyncrad69._exchange import other_packaging
+from asyncrad69._soap import Manifest, read_manifest
 from asyncrad69.testing import SimulatedSource
 from replies import STACKS, Sent, answer, document, envelope, fault_12, include, inline
-from source import Asked, Scripted, ScriptedSource
+from source import Asked, Scripted, ScriptedSource, no
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,6 +108,26 @@ async def test_a_long_envelope_is_whole(sent: Sent, reference: InstanceReference
         async with AsyncRad69(it.url, retry=ONCE, on_failure="report") as rad69:
             assert [each async for each in rad69.instances(many)] == []
     assert it.requests[0].wanted == [each.sop_instance_uid for each in many]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("many", "elsewhere"), [(1, False), (301, True)])
+async def test_a_long_manifest_is_read_off_the_event_loop(
+    reference: InstanceReference, monkeypatch: pytest.MonkeyPatch, many: int, elsewhere: bool
+) -> None:
+    """Also where it comes in one block with its end, so that nothing but the number asked for tells of it."""
+    threads: list[int] = []
+
+    def read(*args: Any, **options: Any) -> Manifest:
+        threads.append(threading.get_ident())
+        return read_manifest(*args, **options)
+
+    monkeypatch.setattr("asyncrad69._reply.read_manifest", read)
+    asked = [replace(reference, sop_instance_uid=f"1.2.{number}") for number in range(many)]
+    with ScriptedSource(no) as source:
+        async with AsyncRad69(source.url, retry=ONCE, on_failure="report") as rad69:
+            assert [each async for each in rad69.instances(asked)] == []
+    assert (threads[0] != threading.get_ident()) is elsewhere
 
 
 # --- what comes ----------------------------------------------------------------------------------------

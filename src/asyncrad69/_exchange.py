@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from anyio import current_time, sleep_until, to_thread
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from ._soap_request import Question
     from ._throttle import Throttle
 
-# An envelope for more instances than this takes longer to write than an event loop should wait (about 10 ms).
+# For more instances than this, an envelope takes longer to write, and a manifest to read, than an event loop should
+# wait (about 10 ms).
 _MANY_INSTANCES = 300
 
 
@@ -114,7 +116,7 @@ async def exchange(
         )
         answer.remarks = reply.remarks
         decoder = content_decoder(response.content_encoding, max_inflation=options.limits.max_inflation)
-        reading = _Reading(reply, answer, attempt.message_id, deliver, assembly)
+        reading = _Reading(reply, answer, attempt.message_id, deliver, assembly, question.asked)
         # Plain loops: a generator in the way would be left unfinished when the reply is complete before its end.
         async for block in blocks:
             answer.received_bytes += len(block)
@@ -162,8 +164,11 @@ def reply_limits(limits: Limits, asked: int) -> ReplyLimits:
 class _Reading:
     """The pump: bytes into the `Reply`, its events into documents."""
 
-    def __init__(self, reply: Reply, answer: Answer, message_id: str, deliver: Deliver, assembly: Assembly) -> None:
+    def __init__(
+        self, reply: Reply, answer: Answer, message_id: str, deliver: Deliver, assembly: Assembly, asked: int
+    ) -> None:
         self._reply = reply
+        self._asked = asked
         self._answer = answer
         self._message_id = message_id
         self._deliver = deliver
@@ -178,8 +183,8 @@ class _Reading:
         self._answer.absent = self._reply.absent
 
     async def _handle(self, events: Iterator[ReplyEvent]) -> None:
-        if self._reply.parses_long:
-            events = iter(await to_thread.run_sync(list, events))
+        if self._parses_long():
+            events = chain(await to_thread.run_sync(_up_to_the_manifest, events), events)
         for event in events:
             if isinstance(event, Part):
                 self._part = event
@@ -189,6 +194,10 @@ class _Reading:
                 await self._assembly.add(event)
             else:
                 await self._complete()
+
+    def _parses_long(self) -> bool:
+        """Whether the next event may take long: a long root part has come, or will come in one block with its end."""
+        return self._reply.manifest is None and (self._reply.parses_long or self._asked > _MANY_INSTANCES)
 
     def _check_relation(self, manifest: Manifest) -> None:
         self._answer.manifest = manifest
@@ -260,6 +269,15 @@ class Manner:
         if other is not None:
             self.packaging = packaging = other
             await self._endpoint.identity.show(attempt)
+
+
+def _up_to_the_manifest(events: Iterator[ReplyEvent]) -> list[ReplyEvent]:
+    taken = []
+    for event in events:
+        taken.append(event)
+        if isinstance(event, Manifest):
+            break
+    return taken
 
 
 def other_packaging(error: Exception, packaging: Packaging) -> Packaging | None:

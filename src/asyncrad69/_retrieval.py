@@ -257,8 +257,6 @@ class AsyncRetrieval:
 
     def _announce(self, running: Running, count: int) -> None:
         """So many jobs more are to be had; at the end, none will be."""
-        if running.stopping.is_set():
-            return
         self._open_jobs += count
         for _ in range(count):
             running.tickets_in.send_nowait(None)
@@ -344,6 +342,8 @@ class AsyncRetrieval:
         self._schedule(running, place, again, wait_s)
 
     def _schedule(self, running: Running, place: Place, again: list[Request], wait_s: float) -> None:
+        if running.stopping.is_set():
+            return
         for request in again:
             self._emit(RetryScheduled(references=request.references, wait_s=wait_s))
         # Depth first: what is at fault is found before everything has been asked for in vain.

@@ -60,7 +60,7 @@ class Tally:
         self.instances = instances
         self.size_bytes = size_bytes
         self.delivered = 0
-        self.missing = 0
+        self.failed = 0
         self.retries = 0
         self.received_bytes = 0
         self.delivered_bytes = 0
@@ -83,7 +83,7 @@ class Tally:
                 self.delivered += 1
                 self.delivered_bytes += event.size_bytes
             case InstanceFailed():
-                self.missing += 1
+                self.failed += 1
             case RetryScheduled():
                 self.retries += 1
             case RequestStarted():
@@ -105,7 +105,7 @@ class Tally:
     @property
     def settled(self) -> int:
         """How many instances have come or are given up."""
-        return self.delivered + self.missing
+        return self.delivered + self.failed
 
     @property
     def seconds(self) -> float:
@@ -128,7 +128,7 @@ class Tally:
 
     def _share(self) -> float:
         """Of what was not there at the start: that took no time, and says nothing of how long the rest takes."""
-        if self.size_bytes and not self.missing:
+        if self.size_bytes and not self.failed:
             done, asked = self.delivered_bytes - self._present_bytes, self.size_bytes - self._present_bytes
         else:
             done, asked = self.settled - self._present, self.instances - self._present
@@ -191,7 +191,7 @@ def bar(tally: Tally, width: int) -> Table:
         (f"{size(tally.delivered_bytes):>8}", "default", 72),
         (f"{size(tally.rate()):>8}/s", "cyan", 60),
         (_time_cell(tally), "default", 88),
-        (f"{tally.missing} missing", "bold red" if tally.missing else "dim", 48),
+        (f"{tally.failed} failed", "bold red" if tally.failed else "dim", 48),
         (f"{tally.retries} retried" if tally.retries else "", "yellow", 110),
     ]
     shown = [Text(text, style=style) for text, style, least in cells if text and width >= least]
@@ -204,7 +204,7 @@ def bar(tally: Tally, width: int) -> Table:
 
 
 def _track(tally: Tally) -> ProgressBar:
-    colour = "red" if tally.missing else "green" if tally.report else "cyan"
+    colour = "red" if tally.failed else "green" if tally.report else "cyan"
     return ProgressBar(
         total=max(tally.instances, 1),
         completed=tally.settled if tally.instances else 1,
@@ -264,7 +264,7 @@ def progress_line(tally: Tally) -> str:
         size(tally.delivered_bytes),
         f"{size(tally.rate())}/s",
         f"{duration(left)} left" if left is not None else "",
-        f"{tally.missing} missing",
+        f"{tally.failed} failed",
         f"{tally.retries} retried" if tally.retries else "",
     ]
     return ", ".join(part for part in parts if part)
@@ -318,7 +318,7 @@ class Log(Silent):
             case InstanceFailed():
                 return {"level": "error", "event": "instance lost", **self._why(event), **self._of((event.reference,))}
             case RetrieveFinished():
-                return {"event": "retrieve finished", **self._sums()}
+                return {"event": "retrieve finished", **_sums(event.report)}
         return None
 
     def _of(self, references: tuple[InstanceReference, ...]) -> dict[str, Any]:
@@ -336,9 +336,14 @@ class Log(Silent):
             "message": message if self._identifiers else without_uids(message),
         }
 
-    def _sums(self) -> dict[str, Any]:
-        tally = self._tally
-        return {"delivered": tally.delivered, "missing": tally.missing, "bytes": tally.delivered_bytes}
+
+def _sums(report: Report) -> dict[str, Any]:
+    return {
+        "delivered": len(report.delivered),
+        "refused": len(report.refused),
+        "missing": len(report.missing),
+        "bytes": report.delivered_bytes,
+    }
 
 
 def _status(status: str | None) -> str | None:
