@@ -497,8 +497,9 @@ def test_a_bug_is_not_a_traceback(
 
 
 @needs_sigint
-def test_interrupted(source: SimulatedSource, tmp_path: Path) -> None:
-    """Ctrl-C ends cleanly with 130, says what there is, and that the same command goes on; which it does."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+def test_interrupted(source: SimulatedSource, tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends cleanly with 130, says what there is, and that the same command goes on; which it does."""
     first, second = source.references()[0], source.references()[-1]
     target = tmp_path / "out"
     assert rad69("get", source.url, *by_reference(first), "-o", target).exit_code == 0
@@ -513,7 +514,7 @@ def test_interrupted(source: SimulatedSource, tmp_path: Path) -> None:
         connection, _ = listener.accept()
         with connection:
             assert connection.recv(1)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert [row["state"] for row in json.loads(stdout)["rows"]] == ["delivered", "missing"]

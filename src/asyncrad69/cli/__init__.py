@@ -72,4 +72,5 @@ def _interrupted() -> int:
 
 def _ignore_interrupts() -> None:
     """What sends Ctrl-C may send it twice, and the second would come while Python ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -181,7 +180,7 @@ class _Run:
         return self._say(self._job.status(self._shard), error)
 
     async def _run(self, display: Silent) -> None:
-        with CancelScope() as scope, interrupts(lambda: self._finish(display), scope.cancel, numbers=_SIGNALS):
+        with CancelScope() as scope, interrupts(lambda: self._finish(display), scope.cancel):
             async with self._client:
                 await self._job.run(
                     self._client,
@@ -221,5 +220,4 @@ class _Run:
         return ExitCode.INCOMPLETE
 
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _AGAIN: Final = "Run the same command again to go on."
