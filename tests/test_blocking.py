@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asyncrad69 import AsyncRad69, AsyncRetrieval, IncompleteRetrieveError, InstanceReference, Rad69, Retrieval
+from asyncrad69 import (
+    AsyncRad69,
+    AsyncRetrieval,
+    IncompleteRetrieveError,
+    InstanceReference,
+    Rad69,
+    RequestStarted,
+    Retrieval,
+    RetrieveFinished,
+)
 from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asyncrad69 import Instance
+    from asyncrad69 import Event, Instance
 
 UNKNOWN = InstanceReference("1.2.3", "1.2.3.1", "1.2.3.1.1", repository_unique_id="1.2.3.4")
 
@@ -89,6 +98,40 @@ def test_stop_asking(source: SimulatedSource) -> None:
                 retrieval.stop_asking()
         assert 0 < len(retrieval.report.delivered) < len(source.references())
     retrieval.stop_asking()
+
+
+def test_a_client_is_not_closed_from_an_event(source: SimulatedSource) -> None:
+    """Its receiver runs in the loop's thread: said in words, and the client goes on as if nothing had been."""
+    failed: list[str] = []
+
+    def close(event: Event) -> None:
+        if isinstance(event, RequestStarted):
+            try:
+                rad69.close()
+            except RuntimeError as exc:
+                failed.append(str(exc))
+
+    with Rad69(source.url, on_event=close) as rad69:
+        assert rad69.get_dataset(source.references()[0]).SOPInstanceUID == source.references()[0].sop_instance_uid
+        assert loop_threads()
+    assert failed == ["the client cannot be closed in its own thread: stop_asking() ends a retrieve from an event"]
+    assert loop_threads() == []
+
+
+def test_a_retrieve_that_is_collected_in_the_loop_s_thread(source: SimulatedSource) -> None:
+    """The garbage collector runs where it likes: what is in flight ends there, too."""
+    finished = threading.Event()
+
+    def note(event: Event) -> None:
+        if isinstance(event, RetrieveFinished):
+            finished.set()
+
+    with Rad69(source.url, on_event=note) as rad69:
+        retrieval = rad69.retrieve(source.references())
+        next(retrieval)
+        rad69.thread().do(retrieval.close)
+        assert finished.wait(10)
+    assert not retrieval.report.complete
 
 
 def test_what_was_fetched_and_not_seen_is_not_delivered(source: SimulatedSource) -> None:

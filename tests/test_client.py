@@ -75,12 +75,13 @@ async def test_duplicates_are_asked_for_once(source: SimulatedSource) -> None:
 
 
 async def test_nothing_is_sent_before_the_first_is_asked_for(source: SimulatedSource) -> None:
-    """Making and even entering a retrieve sends nothing; a closed one gives nothing."""
+    """Making and even entering a retrieve sends nothing; a closed one does not look like one without instances."""
     before = len(source.requests)
     async with AsyncRad69(source.url) as rad69:
         async with rad69.retrieve(source.references()) as retrieval:
             assert retrieval.report.seconds == 0.0
-        assert [each async for each in retrieval] == []
+        with pytest.raises(RuntimeError, match="closed before all had come"):
+            await anext(retrieval)
         await rad69.datasets(source.references()).aclose()
     assert len(source.requests) == before
 

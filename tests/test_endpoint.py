@@ -24,6 +24,7 @@ from asyncrad69 import (
     ConnectionLost,
     Event,
     HTTPStatusRefused,
+    IncompleteRetrieveError,
     InstanceReference,
     LimitExceeded,
     Rad69Error,
@@ -184,6 +185,7 @@ async def test_an_answer_that_breaks_off_says_nothing_of_tls() -> None:
         ("https://source.example/", {"auth": "pw"}, TypeError, r"auth is \(user, password\), .*; not str"),
         ("https://source.example/", {"auth": ("me", "pw", "x")}, TypeError, "not tuple"),
         ("https://source.example/", {"headers": {"a": 1}}, TypeError, "headers are texts by name"),
+        ("https://source.example/", {"headers": {"Accept": "*/*"}}, ValueError, "accept is said by each request"),
         ("https://source.example/", {"http_client": httpx.Client()}, TypeError, "an httpx.AsyncClient; not a Client"),
         ("https://source.example/", {"endpoints": ["https://a/"]}, TypeError, "URLs by repository unique id"),
         ("https://source.example/", {"repository": "1.2.3"}, TypeError, "did you mean repository_unique_id"),
@@ -335,6 +337,45 @@ async def test_a_source_without_mtom_is_asked_in_simple_soap() -> None:
     first, second = source.requests
     assert first.wanted == second.wanted == [REFERENCE.sop_instance_uid]
     assert first.message_id != second.message_id
+
+
+@pytest.mark.anyio
+async def test_a_source_that_takes_no_packaging() -> None:
+    """It is asked in both, once each; nothing is said of what it takes."""
+    with ScriptedSource(lambda _: Scripted(status="415 Unsupported Media Type")) as source:
+        error = await failure(source.url)
+    assert isinstance(error, IncompleteRetrieveError | HTTPStatusRefused)
+    assert len(source.requests) == 2
+    assert error.report is None or not error.report.remarks
+
+
+@pytest.mark.anyio
+async def test_nothing_is_put_otherwise_once_nothing_is_asked() -> None:
+    """After stop_asking a refusal stays one."""
+    with ScriptedSource(lambda _: Scripted(status="415 Unsupported Media Type")) as source:
+
+        def stop(event: Event) -> None:
+            if isinstance(event, RequestFinished):
+                retrieval.stop_asking()
+
+        async with (
+            AsyncRad69(source.url, retry=ONCE, on_failure="report", on_event=stop) as rad69,
+            rad69.retrieve([REFERENCE]) as retrieval,
+        ):
+            assert [each async for each in retrieval] == []
+    assert len(source.requests) == 1
+    assert isinstance(retrieval.report.rows[0].error, HTTPStatusRefused)
+
+
+@pytest.mark.anyio
+async def test_headers_of_our_own_are_sent_once() -> None:
+    """Whatever their case; a User-Agent stands in the place of ours."""
+    with ScriptedSource(no) as source:
+        await failure(source.url, headers={"user-agent": "mine", "x-site": "north"})
+    names = [line.partition(":")[0].lower() for line in source.requests[0].head.splitlines()[1:] if line]
+    assert len(names) == len(set(names))
+    assert source.requests[0].header("User-Agent") == "mine"
+    assert source.requests[0].header("X-Site") == "north"
 
 
 @pytest.mark.anyio

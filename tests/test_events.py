@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -12,6 +13,7 @@ from asyncrad69 import (
     AsyncRad69,
     BytesReceived,
     Event,
+    Instance,
     InstanceFailed,
     InstancePresent,
     InstanceReference,
@@ -24,6 +26,8 @@ from asyncrad69 import (
     RetryScheduled,
     SeriesFinished,
     ServerBusy,
+    SoapError,
+    StorageError,
     XDSMissingDocumentError,
 )
 from asyncrad69.testing import SimulatedSource
@@ -32,7 +36,6 @@ from source import Asked, Scripted, ScriptedSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from asyncrad69._options import RetrieveOptions
 
@@ -312,17 +315,74 @@ async def test_what_is_in_its_file_is_present(source: SimulatedSource, tmp_path:
     assert set(sequence(events)) == {"InstancePresent", "SeriesFinished", "RetrieveFinished"}
 
 
-@pytest.mark.parametrize("kind", [RequestStarted, BytesReceived, InstanceVerified, RequestFinished, SeriesFinished])
-async def test_what_a_callback_raises_ends_the_retrieve(source: SimulatedSource, kind: type[object]) -> None:
-    """A bug in the caller's callback is not swallowed, and no instance comes after it."""
+@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), SoapError("mine"), StorageError("mine")], ids=repr)
+@pytest.mark.parametrize(
+    "kind", [RequestStarted, BytesReceived, InstanceVerified, RequestFinished, SeriesFinished, RetrieveFinished]
+)
+async def test_what_a_callback_raises_ends_the_retrieve(
+    source: SimulatedSource, kind: type[object], error: Exception
+) -> None:
+    """It is raised as it is, whatever it is; no instance comes after it, and the last event is still the report."""
+    told: list[Event] = []
+    came: list[Instance] = []
 
     def broken(event: Event) -> None:
+        told.append(event)
         if isinstance(event, kind):
-            raise ZeroDivisionError
+            raise error
+
+    async def take(rad69: AsyncRad69) -> None:
+        async for instance in rad69.instances(source.references()):
+            came.append(instance)  # noqa: PERF401 - what came before the error counts
 
     async with AsyncRad69(source.url, on_event=broken, concurrency=1) as rad69:
-        with pytest.raises(ExceptionGroup) as caught:
-            async for _ in rad69.instances(source.references()):
-                pass
-        assert caught.group_contains(ZeroDivisionError)
+        with pytest.raises(type(error), match="mine") as caught:
+            await take(rad69)
+        assert caught.value is error
+        assert kind is not InstanceVerified or not came
+        assert len(of(kind, told)) == 1
+        assert sequence(told)[-1] == "RetrieveFinished"
         assert len([each async for each in rad69.instances(source.references()[:1], on_event=None)]) == 1
+
+
+async def test_what_a_callback_raises_before_the_start(source: SimulatedSource, tmp_path: Path) -> None:
+    """Of an instance that is in its file already: raised by the download, which sends nothing."""
+    async with AsyncRad69(source.url) as rad69:
+        await rad69.download(source.references()[:2], tmp_path)
+        before = len(source.requests)
+
+        def broken(_: Event) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await rad69.download(source.references()[:3], tmp_path, on_event=broken)
+    assert len(source.requests) == before
+
+
+async def test_a_series_is_finished_when_its_files_are_written(source: SimulatedSource, tmp_path: Path) -> None:
+    """A file with other content in the way is known by then: the event counts as the report does."""
+    events: list[Event] = []
+    async with AsyncRad69(source.url, on_event=events.append, on_failure="report") as rad69:
+        report = await rad69.download(source.references(), tmp_path)
+        lost = report.delivered[len(report.delivered) // 2]
+        assert lost.path is not None
+        Path(lost.path).write_bytes(b"another")
+        (tmp_path / ".asyncrad69").rename(tmp_path / "elsewhere")
+        events.clear()
+        report = await rad69.download(source.references(), tmp_path)
+    assert [row.reference for row in report.missing] == [lost.reference]
+    failed = {each.series_instance_uid: each.failed for each in of(SeriesFinished, events)}
+    assert failed[lost.reference.series_instance_uid] == 1
+    assert sum(failed.values()) == 1
+
+
+async def test_what_came_counts_when_the_retrieve_is_left(source: SimulatedSource) -> None:
+    """The report has every byte that an event told of."""
+    events: list[Event] = []
+    async with (
+        AsyncRad69(source.url, on_event=events.append) as rad69,
+        rad69.retrieve(source.references()) as retrieval,
+    ):
+        async for _ in retrieval:
+            break
+    assert retrieval.report.received_bytes == sum(each.size_bytes for each in of(BytesReceived, events)) > 0

@@ -6,6 +6,7 @@ import gzip
 import threading
 import zlib
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,6 +217,21 @@ async def test_a_reply_names_the_request_it_answers(
     with ScriptedSource(lambda _: Scripted(headers=SOAP, body=reply.encode())) as source:
         result = await asked_for(source.url, reference)
     assert isinstance(result, SoapError) if relates_to else result == sent.data
+
+
+@pytest.mark.anyio
+async def test_another_request_s_refusals_are_not_ours(sent: Sent, reference: InstanceReference) -> None:
+    """What a mixed-up answer says of an instance is not believed; the instance is asked for again, and comes."""
+    replies = count()
+
+    def script(asked: Asked) -> Scripted:
+        if next(replies):
+            return multipart("cxf", sent, asked)
+        refusal = no(asked)
+        return replace(refusal, body=refusal.body.replace(asked.message_id.encode(), b"urn:uuid:another"))
+
+    with ScriptedSource(script) as source:
+        assert await asked_for(source.url, reference, retry=Retry(attempts=2, wait_initial_s=0)) == sent.data
 
 
 @pytest.mark.anyio

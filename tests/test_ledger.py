@@ -451,24 +451,41 @@ def test_ignored_failures_stop_nothing() -> None:
 
 
 def test_a_series_finishes_once_with_its_counts() -> None:
-    """When nothing of it is pending any more; what was put back is."""
+    """When nothing of it is pending, or on its way, any more; what was put back is pending."""
     other = InstanceReference("1.1", "1.4", "1.5", repository_unique_id="1.9")
     it = Ledger([A, B, other], Options(), on_failed=lambda *_: None)
     it.deliver(A, facts_of(A), 5)
     assert list(it.finished_series()) == []
     it.deliver(other, facts_of(other), 5)
+    assert list(it.finished_series()) == []
+    it.handed_over(other)
+    it.handed_over(other)
     assert [each.series_instance_uid for each in it.finished_series()] == ["1.4"]
     it.put_back(A)
     it.refuse(Request((B,)), [XDSMissingDocumentError("x", location=B.sop_instance_uid)])
     assert list(it.finished_series()) == []
     it.deliver(A, facts_of(A), 5)
+    it.handed_over(A)
     (finished,) = it.finished_series()
     assert (finished.study_instance_uid, finished.series_instance_uid) == ("1.1", "1.2")
     assert (finished.delivered, finished.failed) == (1, 1)
     assert list(it.finished_series()) == []
     it.put_back(A)
     it.deliver(A, facts_of(A), 5)
+    it.handed_over(A)
     assert list(it.finished_series()) == []
+
+
+def test_a_series_that_is_pending_again_is_not_finished() -> None:
+    """What was put back between the last delivery and the word of it."""
+    it = Ledger([A], Options(), on_failed=lambda *_: None)
+    it.deliver(A, facts_of(A), 5)
+    it.handed_over(A)
+    it.put_back(A)
+    assert list(it.finished_series()) == []
+    it.deliver(A, facts_of(A), 5)
+    it.withdraw(A, InvalidInstanceError("x"))
+    assert [(each.delivered, each.failed) for each in it.finished_series()] == [(0, 1)]
 
 
 # --- patience ------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ async def test_closed_by_another_task_while_it_is_iterated_over() -> None:
             await anext(retrieval)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(retrieval.aclose)
-            with pytest.raises(RuntimeError, match="closed while it was iterated over"):
+            with pytest.raises(RuntimeError, match="closed before all had come"):
                 await anext(retrieval)
 
 

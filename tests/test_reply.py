@@ -448,11 +448,12 @@ def test_a_reply_at_its_limits_is_read() -> None:
 # --- what is not a reply
 
 
-@pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "application/json", "", "garbage"])
+@pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "application/json", "", "doe^john 1950"])
 def test_a_login_page_is_named_as_such(media_type: str) -> None:
     """Anything but multipart or XML is refused before a byte of it is read."""
     result = read(Written(media_type, b"<html>"))
     assert isinstance(result.error, errors.NotARad69Response)
+    assert "doe" not in str(result.error)
     assert result.error.content_type == media_type.partition(";")[0]
     assert "login page" in str(result.error)
 

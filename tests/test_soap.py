@@ -232,16 +232,25 @@ def test_every_code_has_its_class(code: str) -> None:
         ("<rs:RegistryError>told</rs:RegistryError>", "Error", "told", "the source answered an unnamed error"),
         (error("Mr. Doe, 1970"), "Error", "text", "the source answered an unnamed error"),
         (error("y" * 81), "Error", "text", "the source answered an unnamed error"),
+        (error("X", severity="Mr. Doe, 1970"), "Error", "text", "the source answered X"),
+        (error("X", location="Mr. Doe, 1970"), "Error", "text", "the source answered X"),
         ("<rs:RegistryError/>", "Error", "", "the source answered an unnamed error"),
     ],
 )
 def test_odd_registry_errors(written: str, severity: str, context: str, message: str | None) -> None:
-    """Without severity, without code, with text alone: kept raw, and a server's free text is in no message."""
+    """Without severity, without code, with text alone: a server's free text is in code_context and nowhere else."""
     (read,) = read_manifest(answer(errors=[written]).encode()).errors
     assert type(read) is errors.RegistryError
     assert (read.severity, read.code_context) == (severity, context)
     assert message is None or str(read) == message
+    assert not {"Mr. Doe, 1970", "y" * 81} & {read.error_code, read.location, read.severity}
     assert "Doe" not in str(read)
+
+
+@pytest.mark.parametrize(("status", "word"), [("urn:x:Failure", "Failure"), ("", "Success"), ("a:Mr. Doe", "unnamed")])
+def test_a_status_is_a_word(status: str, word: str) -> None:
+    """It is counted in the report, where no free text may be."""
+    assert read_manifest(answer(status=status).encode()).status == word
 
 
 def test_the_order_of_elements_is_not_trusted() -> None:
@@ -326,6 +335,13 @@ def test_a_soap_12_fault() -> None:
     )
     assert str(fault) == "the source answered with a SOAP fault, Sender/ActionMismatch"
     assert not fault.retryable
+
+
+def test_free_text_in_place_of_a_fault_s_code() -> None:
+    """It is no code, and not kept."""
+    with pytest.raises(SoapFault, match=r"a SOAP fault, Sender$") as caught:
+        read_manifest(fault_12("Sender", subcode="Mr. Doe").encode())
+    assert "Doe" not in repr(vars(caught.value))
 
 
 def test_a_soap_11_fault() -> None:

@@ -259,10 +259,13 @@ class Retrieval:
 
     def close(self) -> None:
         """End what is in flight. The report stays. Does nothing the second time."""
-        if self._client.is_open:  # one that was closed has ended it already
-            self._client.thread().call(self._end)
-        else:
+        if not self._client.is_open:  # one that was closed has ended it already
             self._put_back()
+        elif self._client.thread().is_this:  # collected as garbage there, where nothing can be waited for
+            self._put_back()
+            self._retrieval.cancel()
+        else:
+            self._client.thread().call(self._end)
 
     async def _end(self) -> None:
         self._put_back()
@@ -382,6 +385,10 @@ class _Thread:
         self.call(done)
 
     def stop(self) -> None:
+        if self.is_this:
+            raise RuntimeError(
+                "the client cannot be closed in its own thread: stop_asking() ends a retrieve from an event"
+            )
         self._stopped = True
         # A forked child has the object but not the thread.
         if os.getpid() == self._process:

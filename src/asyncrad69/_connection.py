@@ -99,6 +99,8 @@ class Connection:
         texts: tuple[object, ...] = (*self.headers, *self.headers.values())
         if not all(isinstance(each, str) for each in texts):
             raise TypeError("headers are texts by name, as in headers={'X-Site': 'north'}")
+        if own := _OWN_HEADERS.intersection(name.lower() for name in self.headers):
+            raise ValueError(f"headers: {min(own)} is said by each request for itself")
         if self.http_client is not None:
             check_client(self.http_client)
 
@@ -156,6 +158,7 @@ def _gives_a_token(auth: object) -> bool:
 _LEAST_READ = 1024
 _MOST_READ = 512 * 1024
 
+_OWN_HEADERS = frozenset(("accept", "accept-encoding", "content-length", "content-type", "transfer-encoding"))
 _SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key"))
 
 

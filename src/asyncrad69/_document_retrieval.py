@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from anyio import current_time, sleep, sleep_until
@@ -9,7 +10,7 @@ from anyio import current_time, sleep, sleep_until
 from ._content import Assembly, Share
 from ._documents import RetrievedDocument
 from ._errors import InstanceNotAvailable, Rad69Error, ServerBusy, TruncatedResponse
-from ._exchange import Answer, Manner, exchange, wait_for_turn
+from ._exchange import Answer, Manner, exchange, turn_of
 from ._ledger import Patience
 from ._soap_request import RetrieveDocumentSet
 
@@ -59,7 +60,7 @@ class _Batch:
         self._options = options
         self._owner = owner
         self._endpoint = endpoint
-        self._manner = Manner(endpoint, options.packaging, owner.throttle())
+        self._manner = Manner(endpoint, options.packaging, partial(turn_of, owner.throttle()))
         self._came: dict[DocumentReference, RetrievedDocument] = {}
 
     async def retrieve(self) -> dict[DocumentReference, RetrievedDocument]:
@@ -85,7 +86,7 @@ class _Batch:
     async def _wait_for_turn(self) -> None:
         while True:
             await sleep_until(self._endpoint.gate.opens_at)
-            await wait_for_turn(self._owner.throttle())
+            await turn_of(self._owner.throttle())
             # Else another answer has closed the gate for longer meanwhile.
             if self._endpoint.gate.opens_at <= current_time():
                 return

@@ -183,12 +183,10 @@ class Endpoint:
     ) -> AsyncIterator[tuple[Response, AsyncIterator[bytes]]]:
         if self._client is None:
             raise RuntimeError("the endpoint is not open")
-        headers = {
-            **self._connection.headers,
-            **headers,
-            "Accept-Encoding": "identity",
-            "User-Agent": f"asyncrad69/{__version__}",
-        }
+        headers = {"User-Agent": f"asyncrad69/{__version__}", "Accept-Encoding": "identity", **headers}
+        if any(name.lower() == "user-agent" for name in self._connection.headers):
+            del headers["User-Agent"]
+        headers |= self._connection.headers
         # Our own scopes bound the waits for the reply: the limit before its head is not the one inside its body.
         limits = self._library.Timeout(connect=timeouts.connect_s, write=timeouts.send_s, read=None, pool=None)
         request = self._client.build_request(method, url, headers=headers, content=body, timeout=limits)

@@ -146,6 +146,7 @@ class NotARad69Response(ProtocolError):
     """
 
     fatal = True
+    _free_texts = frozenset(("content_type",))
 
     def __init__(self, message: str, *, content_type: str = "", http_status: int = 0, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
@@ -313,9 +314,9 @@ class RegistryError(ServerError):
     One RegistryError of the answer (ebRS 3.0, 2.1.6; ITI TF-3 4.2.4).
 
     Attributes:
-        error_code: The server's code, verbatim.
+        error_code: The server's code; empty where it is no code but free text.
         code_context: The server's text. It is not in the message, nor in a pickle: a server may write anything there.
-        location: What the server says it concerns; for RAD-69 usually the SOP Instance UID.
+        location: What the server says it concerns, for RAD-69 usually the SOP Instance UID; empty for free text.
         severity: ``"Error"`` or ``"Warning"``.
     """
 

@@ -54,7 +54,11 @@ class InstanceFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFinished:
-    """An exchange is over. *status* is the manifest's, *error* what ended it early; one of them is ``None``."""
+    """
+    An exchange is over; not one that was in flight when the retrieve was left.
+
+    *status* is the manifest's, *error* what ended it early; one of them is ``None``.
+    """
 
     references: tuple[InstanceReference, ...]
     message_id: str
@@ -99,5 +103,6 @@ Event: TypeAlias = (
     | RetrieveFinished
 )
 
-#: Called on the event loop with every event, in order: it must return at once. What it raises ends the retrieve.
+#: Called on the event loop with every event, in order: it must return at once. What it raises ends the retrieve, and is
+#: raised by its iterator as it is.
 OnEvent: TypeAlias = Callable[[Event], None]

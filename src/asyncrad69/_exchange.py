@@ -80,6 +80,7 @@ class Attempt:
 
 Deliver = Callable[[Document], Awaitable[None]]
 Ask = Callable[[Attempt], Awaitable[None]]
+Turn = Callable[[], Awaitable[bool]]
 
 
 async def exchange(
@@ -134,10 +135,11 @@ async def exchange(
         await reading.finish()
 
 
-async def wait_for_turn(throttle: Throttle) -> None:
-    """Wait until *throttle* lets a request out, and enter it."""
+async def turn_of(throttle: Throttle) -> bool:
+    """Wait until *throttle* lets a request out, and enter it. Gives ``True``."""
     while (at := throttle.request_at(now := current_time())) > now:  # noqa: ASYNC110 - others may take the turn
         await sleep_until(at)
+    return True
 
 
 async def _envelope(question: Question, *, to: str, message_id: str, security_header: bytes) -> bytes:
@@ -200,11 +202,11 @@ class _Reading:
         return self._reply.manifest is None and (self._reply.parses_long or self._asked > _MANY_INSTANCES)
 
     def _check_relation(self, manifest: Manifest) -> None:
-        self._answer.manifest = manifest
         # WS-Addressing 1.0 core, 3.4. A connection out of step can carry the answer to another question, and with
         # it another patient. Absent is tolerated: some sources leave it out.
         if manifest.relates_to is not None and manifest.relates_to != self._message_id:
             raise SoapError("the reply answers another request: its RelatesTo is not our MessageID")
+        self._answer.manifest = manifest
 
     async def _complete(self) -> None:
         part, self._part = self._part, None
@@ -228,17 +230,18 @@ class Manner:
     Args:
         endpoint: Where it is.
         packaging: The packaging to begin with.
-        throttle: What a question that is put once more has to wait for, as the first one's asker did.
+        turn: What a question that is put once more has to wait for, as the first one's asker did; gives whether it may
+            still be put.
 
     Attributes:
         packaging: What the source takes, as far as is known.
     """
 
-    def __init__(self, endpoint: Endpoint, packaging: Packaging, throttle: Throttle | None) -> None:
+    def __init__(self, endpoint: Endpoint, packaging: Packaging, turn: Turn) -> None:
         self.packaging: Packaging = packaging
         self._endpoint = endpoint
         self._first = packaging
-        self._throttle = throttle
+        self._turn = turn
 
     async def ask(self, ask: Ask) -> None:
         """
@@ -248,27 +251,31 @@ class Manner:
         Raises:
             Rad69Error: What the last attempt ended with, or that there is no proof to be had.
         """
-        packaging, began = self.packaging, False
+        packaging = self.packaging
+        last: Rad69Error | None = None
 
         async def attempt(proof: Proof) -> None:
-            nonlocal began
-            if began and self._throttle is not None:
-                await wait_for_turn(self._throttle)
-            began = True
-            await ask(Attempt(message_id=new_message_id(), packaging=packaging, proof=proof))
+            nonlocal last
+            if last is not None and not await self._turn():
+                raise last
+            try:
+                await ask(Attempt(message_id=new_message_id(), packaging=packaging, proof=proof))
+            except Rad69Error as exc:
+                last = exc
+                raise
 
-        other: Packaging | None = None
         try:
             await self._endpoint.identity.show(attempt)
         except Rad69Error as exc:
             # Others ask at the same time: what they have found meanwhile is not what this one was asked in.
-            if packaging == self._first:
-                other = other_packaging(exc, packaging)
+            other = other_packaging(exc, packaging) if packaging == self._first else None
             if other is None:
                 raise
-        if other is not None:
-            self.packaging = packaging = other
+            packaging = other
             await self._endpoint.identity.show(attempt)
+        finally:
+            last = None  # its frames hold this one, and whatever the attempt had in its hands
+        self.packaging = packaging
 
 
 def _up_to_the_manifest(events: Iterator[ReplyEvent]) -> list[ReplyEvent]:

@@ -50,6 +50,7 @@ class _Entry:
     omitted: int = 0
     flawed: int = 0
     foreign: bool = False
+    on_its_way: bool = False
     size_bytes: int = 0
     transfer_syntax_uid: str = ""
     path: str | None = None
@@ -59,6 +60,7 @@ class _Entry:
 class _Series:
     entries: list[_Entry] = field(default_factory=list)
     pending: int = 0
+    on_their_way: int = 0
     told: bool = False
 
     def add(self, entry: _Entry) -> None:
@@ -203,18 +205,21 @@ class Ledger:
     def deliver(
         self, reference: InstanceReference, facts: Facts, size_bytes: int, error: InvalidInstanceError | None = None
     ) -> None:
-        """An instance goes to the caller; with *error*, though it is damaged."""
+        """An instance goes to the caller, or to its file; with *error*, though it is damaged."""
         entry = self._entry(reference)
         entry.state = "delivered"
         entry.error = error
         entry.size_bytes = size_bytes
         entry.transfer_syntax_uid = facts.transfer_syntax_uid
+        entry.on_its_way = True
+        self._series[_key(entry)].on_their_way += 1
         self._settle(entry)
         if facts.transfer_syntax_uid not in self._options.transfer_syntaxes:
             self.remarks["an instance came in a transfer syntax that was not asked for"] += 1
 
     def put_back(self, reference: InstanceReference) -> None:
         """An instance could not be handed over: the caller has left."""
+        self.handed_over(reference)
         entry = self._entry(reference)
         entry.state, entry.size_bytes, entry.transfer_syntax_uid = None, 0, ""
         self._settled -= 1
@@ -226,6 +231,16 @@ class Ledger:
         entry.state = "missing"
         entry.error = error
         self._on_failed(reference, error)
+        self.handed_over(reference)
+
+    def handed_over(self, reference: InstanceReference) -> None:
+        """A delivered instance is where it was to go, or will not be. Does nothing the second time."""
+        entry = self._entry(reference)
+        if entry.on_its_way:
+            entry.on_its_way = False
+            series = self._series[_key(entry)]
+            series.on_their_way -= 1
+            self._note_finished(series)
 
     def there(self, reference: InstanceReference, path: str, size_bytes: int) -> None:
         """An instance need not be asked for: it is in a file."""
@@ -354,16 +369,19 @@ class Ledger:
         self._settled += 1
         series = self._series[_key(entry)]
         series.pending -= 1
-        if not series.pending:
+        self._note_finished(series)
+
+    def _note_finished(self, series: _Series) -> None:
+        if not series.pending and not series.on_their_way:
             self._finished.append(series)
 
     # --- the sum
 
     def finished_series(self) -> Iterator[SeriesFinished]:
-        """The series that nothing is pending of any more, each once."""
+        """The series of which nothing is pending or on its way any more, each once."""
         finished, self._finished = self._finished, []
         for series in finished:
-            if not series.told:
+            if not series.told and not series.pending:
                 series.told = True
                 yield series.event()
 

@@ -18,6 +18,7 @@ The only room that knows multipart.
 
 from __future__ import annotations
 
+import re
 from email.message import Message
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -89,6 +90,14 @@ def content_type(header: str) -> tuple[str, Mapping[str, str]]:
         for name, value in reversed(parameters)
         if name
     }
+
+
+def shown(media_type: str) -> str:
+    """A media type for people; a server may have written anything in its place."""
+    return media_type if _PRINTABLE_TYPE.fullmatch(media_type) else "of no known media type"
+
+
+_PRINTABLE_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,80}", re.ASCII)
 
 
 class MultipartDecoder:

@@ -13,6 +13,7 @@ from ._connection import Connection, ConnectionOptions
 from ._content_encoding import content_decoder
 from ._endpoint import Endpoint
 from ._errors import InvalidReferenceError, LimitExceeded, QidoError
+from ._multipart import shown
 from ._options import MIB, Timeout
 from ._references import InstanceReference, valid_addressing, valid_uid
 from ._reply import status_error
@@ -140,7 +141,7 @@ def _rows(body: bytes, content_type: str) -> list[Any]:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type and media_type not in _MEDIA_TYPES:
         raise QidoError(
-            f"the archive answered with {media_type} in place of DICOM JSON",
+            f"the archive's answer is {shown(media_type)}, not DICOM JSON",
             hint="Check qido_url, and the credentials: login pages look like this.",
         )
     if not body.strip():

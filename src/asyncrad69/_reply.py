@@ -165,7 +165,8 @@ class Reply:
             )
         elif self._media_type not in _XML_MEDIA_TYPES:
             raise NotARad69Response(
-                f"the reply is {self._media_type or 'without a Content-Type'}, not multipart/related or SOAP",
+                f"the reply is {_multipart.shown(self._media_type) if self._media_type else 'without a Content-Type'}, "
+                "not multipart/related or SOAP",
                 content_type=self._media_type,
                 http_status=self._http_status,
                 hint=_NOT_RAD69_HINT,

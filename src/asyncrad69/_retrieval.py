@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
@@ -108,7 +109,9 @@ class AsyncRetrieval:
         admit: Admit | None = None,
     ) -> None:
         self._owner = owner
-        self._options = options
+        # One way for all events, those of an exchange included.
+        self._options = options if options.on_event is None else replace(options, on_event=self._emit)
+        self._on_event = options.on_event
         self._spool = spool or (None if options.spool_bytes is None else Spool(threshold=options.spool_bytes))
         self._keep = keep
         self._admit = admit
@@ -122,7 +125,7 @@ class AsyncRetrieval:
         self._done = False
         self._closed = False
         self._error: Rad69Error | None = None
-        self._bug: BaseException | None = None
+        self._bug: Exception | None = None
         self._running: Running | None = None
 
     # --- the caller's side
@@ -167,14 +170,19 @@ class AsyncRetrieval:
 
     async def aclose(self) -> None:
         """End what is in flight. The report stays. Does nothing the second time."""
-        self._closed = True
+        self.cancel()
         if self._running is None:
             return
         # Producers first, streams second, by their supervisor: the other way round they would die of broken streams.
-        self._running.scope.cancel()
         with move_on_after(_GRACE_S, shield=True):
             await self._running.finished.wait()
         self._running.instances.abandon()
+
+    def cancel(self) -> None:
+        """As `aclose`, without waiting until what is in flight has ended."""
+        self._closed = True
+        if self._running is not None:
+            self._running.scope.cancel()
 
     def stop_asking(self) -> None:
         """
@@ -215,10 +223,9 @@ class AsyncRetrieval:
         if self._error is not None:
             self._error.report = self.report
             raise self._error
-        if self._done:
-            self.check()
-        elif self._running is not None:
-            raise RuntimeError("the retrieve ended early: it or its client was closed while it was iterated over")
+        if not self._done:
+            raise RuntimeError("the retrieve ended early: it or its client was closed before all had come")
+        self.check()
 
     def _seconds(self) -> float:
         if self._started_at is None:
@@ -233,7 +240,7 @@ class AsyncRetrieval:
         self._started_at = monotonic()
         planned = requests(self._ledger.pending(self._references), self._options)
         workers = min(self._pace.most, len(planned))
-        places = self._places(planned, workers)
+        places = self._places(running, planned, workers)
         running.places = len(places)
         for request in planned:
             running.jobs.append(Job(request, places[self._owner.endpoint(request.repository_unique_id)]))
@@ -241,7 +248,7 @@ class AsyncRetrieval:
         tasks.start_soon(self._supervise, running, workers, name="asyncrad69 retrieve")
         return running
 
-    def _places(self, planned: list[Request], workers: int) -> dict[Endpoint, Place]:
+    def _places(self, running: Running, planned: list[Request], workers: int) -> dict[Endpoint, Place]:
         asked: dict[Endpoint, list[InstanceReference]] = {}
         for request in planned:
             asked.setdefault(self._owner.endpoint(request.repository_unique_id), []).extend(request.references)
@@ -249,7 +256,7 @@ class AsyncRetrieval:
             endpoint: Place(
                 endpoint=endpoint,
                 references=tuple(references),
-                manner=Manner(endpoint, self._options.packaging, self._owner.throttle()),
+                manner=Manner(endpoint, self._options.packaging, partial(self._turn, running)),
                 patience=Patience(self._options.retry, in_flight=workers),
             )
             for endpoint, references in asked.items()
@@ -273,23 +280,19 @@ class AsyncRetrieval:
             if explanation := self._pace.explain():
                 self._ledger.remarks[explanation] = 1
         except Exception as exc:  # noqa: BLE001 - raised by the iterator, in the caller's task
-            self._bug = exc
+            self._bug = self._bug or exc
         finally:
             self._ended_at = monotonic()
-            if self._bug is None:
-                self._finish()
+            self._finish()
             running.close()
 
     def _finish(self) -> None:
         """However it ended, the last word is the report."""
-        try:
-            if self._error is not None:
-                self._ledger.give_up(self._error, self._references)
-            # Those that were in their files already, or given up with all the rest.
-            self._emit_finished_series()
-            self._emit(RetrieveFinished(report=self.report))
-        except Exception as exc:  # noqa: BLE001 - as above: of the caller's function for events
-            self._bug = exc
+        if self._error is not None:
+            self._ledger.give_up(self._error, self._references)
+        # Those that were in their files already, or given up with all the rest.
+        self._emit_finished_series()
+        self._emit(RetrieveFinished(report=self.report))
 
     async def _work(self, running: Running) -> None:
         with running.tickets_out.clone() as tickets:
@@ -318,6 +321,15 @@ class AsyncRetrieval:
                     return True
                 await running.pause_until(goes_at)
             return False
+
+    async def _turn(self, running: Running) -> bool:
+        """Wait for a turn of the throttle's, to put a question once more; whether anything is asked any more."""
+        throttle = self._owner.throttle()
+        while not running.stopping.is_set():
+            if (goes_at := throttle.request_at(now := current_time())) <= now:
+                return True
+            await running.pause_until(goes_at)
+        return False
 
     async def _run(self, running: Running, request: Request, place: Place) -> None:
         """One exchange, and what follows from it."""
@@ -391,7 +403,9 @@ class AsyncRetrieval:
         except Rad69Error as exc:
             error = without_frames(exc)
             error.references = error.references or self._ledger.pending(wanted.references)
-        if attempt.packaging != self._options.packaging:
+        finally:
+            self._ledger.received_bytes += answer.received_bytes
+        if attempt.packaging != self._options.packaging and error is None:
             self._ledger.remarks[f"the source takes {attempt.packaging} packaging only"] = 1
         self._enter(wanted, answer, error)
         self._pace.answered(size_bytes=answer.received_bytes, now_s=current_time(), error=error)
@@ -417,7 +431,7 @@ class AsyncRetrieval:
 
         async def give(instance: Instance) -> None:
             assembly.complete()
-            await running.instances.give(instance)
+            await self._give(running, instance)
 
         try:
             if self._keep is None:
@@ -437,7 +451,6 @@ class AsyncRetrieval:
 
     def _enter(self, request: Request, answer: Answer, error: Rad69Error | None) -> None:
         ledger = self._ledger
-        ledger.received_bytes += answer.received_bytes
         for remark in answer.remarks:
             ledger.remarks[remark] += 1
         if answer.manifest is not None:
@@ -457,19 +470,18 @@ class AsyncRetrieval:
                 return
             unused.pop_all()
         # Entered first, so that a copy in another reply is known for one; taken back if the caller has left.
-        if self._options.on_event is not None:
-            try:
-                self._emit(
-                    InstanceVerified(
-                        reference=instance.reference,
-                        size_bytes=instance.size_bytes,
-                        transfer_syntax_uid=instance.transfer_syntax_uid,
-                    )
+        if self._on_event is not None:
+            self._emit(
+                InstanceVerified(
+                    reference=instance.reference,
+                    size_bytes=instance.size_bytes,
+                    transfer_syntax_uid=instance.transfer_syntax_uid,
                 )
-            except BaseException:
-                self._put_back(instance)
-                raise
-        await hand_over(instance)
+            )
+        if self._bug is None:
+            await hand_over(instance)
+        else:
+            self._put_back(instance)
 
     async def _identified(self, document: Document) -> Instance | None:
         """The instance that a document is, entered as delivered; ``None`` if it is not to be."""
@@ -489,26 +501,31 @@ class AsyncRetrieval:
 
     async def _kept(self, running: Running, store: Store, instances: Sequence[Instance]) -> None:
         """Have *instances* written, and hand over those that are."""
-        outcomes: Sequence[Rad69Error | None] = ()
-        conflicts: deque[tuple[Instance, ExistingFileError]] = deque()
+        left, written = deque(instances), []
+        fatal: Rad69Error | None = None
         try:
-            outcomes = await store(instances)
-            for instance, error in zip(instances, outcomes, strict=False):
-                if isinstance(error, ExistingFileError):
-                    conflicts.append((instance, error))
-                elif error is not None:
+            for error in await store(instances):
+                instance = left.popleft()
+                if error is None:
+                    written.append(instance)
+                elif isinstance(error, ExistingFileError):
+                    self._ledger.withdraw(instance.reference, error)
+                else:
                     self._put_back(instance)
-            while conflicts:
-                instance, conflict = conflicts.popleft()
-                self._ledger.withdraw(instance.reference, conflict)
+                    fatal = error if error.fatal else fatal
         finally:
-            for instance in (*instances[len(outcomes) :], *(each for each, _ in conflicts)):
+            for instance in left:
                 self._put_back(instance)
-        for instance, error in zip(instances, outcomes, strict=False):
-            if error is None:
-                await running.instances.give(instance)
-            elif error.fatal:
-                raise error
+        for instance in written:
+            await self._give(running, instance)
+        if fatal is not None:
+            raise fatal
+
+    async def _give(self, running: Running, instance: Instance) -> None:
+        try:
+            await running.instances.give(instance)
+        finally:
+            self._ledger.handed_over(instance.reference)
 
     def _untaken(self, instance: Instance) -> None:
         if self._keep is None:  # else it is where it was to go
@@ -526,5 +543,13 @@ class AsyncRetrieval:
             self._emit(event)
 
     def _emit(self, event: Event) -> None:
-        if self._options.on_event is not None:
-            self._options.on_event(event)
+        """Tell the caller's function. What it raises ends the retrieve, and is raised by the iterator as it is."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as exc:
+            if self._running is None:
+                raise
+            self._bug = self._bug or exc
+            self._running.scope.cancel()

@@ -59,7 +59,7 @@ class Manifest:
     A parsed RetrieveDocumentSetResponse.
 
     Attributes:
-        status: ``"Success"``, ``"PartialSuccess"``, ``"Failure"``, or whatever else the source wrote last in it.
+        status: ``"Success"``, ``"PartialSuccess"``, ``"Failure"``, or another word that the source wrote last in it.
         errors: Every RegistryError, warnings included, in the source's order.
         documents: Every DocumentResponse, in the source's order.
         relates_to: The MessageID that this answers; ``None`` if the source does not say.
@@ -105,11 +105,15 @@ def read_manifest(data: bytes, *, charset: str | None = None, http_status: int =
         raise SoapError("the answer has neither a RegistryResponse nor a document")
     registry_response = _dict(registry_response)
     return Manifest(
-        status=_text(registry_response.get("@status")).rpartition(":")[2] or "Success",
+        status=_status(_text(registry_response.get("@status")).rpartition(":")[2]),
         errors=tuple(_registry_errors(registry_response)),
         documents=documents,
         relates_to=_relates_to(_child(envelope, "Header")),
     )
+
+
+def _status(text: str) -> str:
+    return (_code(text) or "unnamed") if text else "Success"
 
 
 def _relates_to(header: dict[str, Any]) -> str | None:
@@ -140,34 +144,38 @@ def _registry_errors(registry_response: dict[str, Any]) -> Iterable[RegistryErro
             yield _registry_error(_dict(entry))
 
 
-# What may stand in a message of ours: a code or a UID, never a server's free text.
+# What may stand in messages, reports and logs of ours: a code or a UID, never a server's free text.
 _PRINTABLE_CODE = re.compile(r"[A-Za-z0-9:._-]{1,80}", re.ASCII)
 
 
+def _code(value: object) -> str:
+    """A code or a UID; empty for free text, which may be anything."""
+    text = _text(value).strip()
+    return text if _PRINTABLE_CODE.fullmatch(text) else ""
+
+
 def _registry_error(entry: dict[str, Any]) -> RegistryError:
-    code = _text(entry.get("@errorCode"))
-    location = _text(entry.get("@location")).strip()
+    code = _code(entry.get("@errorCode"))
     # rs.xsd: the default severity is Error.
-    severity = _text(entry.get("@severity")).rpartition(":")[2] or "Error"
-    shown = code if _PRINTABLE_CODE.fullmatch(code) else "an unnamed error"
+    severity = _code(entry.get("@severity")).rpartition(":")[2] or "Error"
     return registry_error_class(code)(
-        f"the source answered {shown}" + ("" if severity == "Error" else f" ({severity.lower()})"),
+        f"the source answered {code or 'an unnamed error'}" + ("" if severity == "Error" else f" ({severity.lower()})"),
         error_code=code,
         code_context=_text(entry.get("@codeContext")) or _text(entry),
-        location=location,
+        location=_code(entry.get("@location")),
         severity=severity,
     )
 
 
 def _fault(fault: dict[str, Any], http_status: int) -> SoapFault:
     if "faultcode" in fault:  # SOAP 1.1: unqualified children
-        codes = [_local(_text(fault["faultcode"]))]
+        codes = [_local(_code(fault["faultcode"]))]
         reason = _text(fault.get("faultstring"))
     else:
         codes = _fault_codes(_dict(fault.get("Code")))
         reason = next((_text(each) for each in _list(_child(fault, "Reason"), "Text")), "")
     code, *subcodes = codes or [""]
-    shown = "/".join(each for each in codes if _PRINTABLE_CODE.fullmatch(each))
+    shown = "/".join(filter(None, codes))
     return SoapFault(
         f"the source answered with a SOAP fault, {shown or 'without a code'}",
         code=code,
@@ -180,7 +188,7 @@ def _fault(fault: dict[str, Any], http_status: int) -> SoapFault:
 def _fault_codes(code: dict[str, Any]) -> list[str]:
     codes = []
     while code:
-        codes.append(_local(_text(code.get("Value"))))
+        codes.append(_local(_code(code.get("Value"))))
         code = _dict(code.get("Subcode"))
     return codes
 

@@ -28,12 +28,13 @@ from asyncrad69._errors import (
     XDSHomeCommunityError,
     XDSUnknownRepositoryIdError,
 )
-from asyncrad69._exchange import Manner, reply_limits
+from asyncrad69._exchange import Manner, reply_limits, turn_of
 from asyncrad69._options import Limits, Packaging, Timeout
 from asyncrad69._references import InstanceReference, References, references_from
 from asyncrad69._reply import Reply, check_status
 from asyncrad69._soap import SOAP_MEDIA_TYPE, Manifest
 from asyncrad69._soap_request import ACCEPT, RetrieveImagingDocumentSet, mtom_body, simple_body
+from asyncrad69._throttle import Throttle
 from asyncrad69._transfer_syntaxes import AS_STORED
 
 from ._layers import Findings, Probe
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 
 _LIMITS: Final = Limits()
+_UNLIMITED: Final = Throttle(max_bytes_per_s=None, max_requests_per_minute=None)
 # The file meta information is within it.
 _KEPT: Final = 64 * 1024
 _EXPIRES_SOON: Final = timedelta(days=30)
@@ -143,7 +145,7 @@ class _Question:
         try:
             await self._resolve()
             async with endpoint:
-                await Manner(endpoint, "mtom", None).ask(partial(self._exchange, endpoint))
+                await Manner(endpoint, "mtom", partial(turn_of, _UNLIMITED)).ask(partial(self._exchange, endpoint))
         except Rad69Error as exc:
             if isinstance(exc, SoapFault):
                 self._found.works("soap", "it answers with a SOAP fault")
