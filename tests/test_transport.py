@@ -19,9 +19,12 @@ from serving import CHUNKED, OK, client, sends, serving, tls
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """asyncio's own event loop, and the one that uvicorn runs in."""
+    if request.param:
+        pytest.importorskip("uvloop")
+    return "asyncio", {"use_uvloop": request.param}
 
 
 def one_by_one(data: bytes) -> list[bytes]:

@@ -101,11 +101,12 @@ class Backend(httpcore.AsyncNetworkBackend):
                 # With one address there is no race; asyncio would hold one all the same, and if that is cancelled
                 # just when it is decided, nobody closes the winner's socket.
                 alone = len(addresses) == 1
-                transport, receiver = await asyncio.get_running_loop().create_connection(
-                    self._new_receiver,
-                    addresses[0] if alone else host,
-                    port,
-                    happy_eyeballs_delay=None if alone else _HAPPY_EYEBALLS_DELAY_S,
+                loop = asyncio.get_running_loop()
+                # uvloop knows no race: it tries one address after the other.
+                races = not alone and isinstance(loop, asyncio.BaseEventLoop)
+                options: dict[str, Any] = {"happy_eyeballs_delay": _HAPPY_EYEBALLS_DELAY_S} if races else {}
+                transport, receiver = await loop.create_connection(
+                    self._new_receiver, addresses[0] if alone else host, port, **options
                 )
                 try:
                     for option in self._socket_options:
