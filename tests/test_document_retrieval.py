@@ -57,6 +57,17 @@ def attached(asked: Asked, data: bytes, *, stack: str = "cxf") -> Scripted:
     return Scripted(headers=(f"Content-Type: {written.content_type}",), body=body)
 
 
+async def test_a_community_is_asked_for_where_none_is_named() -> None:
+    """home_community_id= of the client's stands in; and documents have no events of instances."""
+    events: list[object] = []
+    with ScriptedSource(lambda asked: inlined(asked, *asked.wanted)) as source:
+        async with AsyncRad69(source.url, home_community_id="urn:oid:1.6", on_event=events.append) as rad69:
+            first, second = await rad69.retrieve_documents([ONE, OTHER])
+    assert (first.reference.home_community_id, second.reference.home_community_id) == ("urn:oid:1.6", "urn:oid:1.7")
+    assert b">urn:oid:1.6<" in source.requests[0].body
+    assert events == []
+
+
 @pytest.mark.parametrize("stack", STACKS)
 async def test_a_document_in_a_part_is_byte_exact(stack: str) -> None:
     """As an attachment (MTOM) a document comes as it is, from any stack."""

@@ -11,6 +11,7 @@ import pytest
 from asyncrad69 import (
     ConnectionFailed,
     ConnectionLost,
+    ConnectionTimedOut,
     InstanceNotAvailable,
     InstanceReference,
     InvalidInstanceError,
@@ -496,6 +497,7 @@ def test_a_series_that_is_pending_again_is_not_finished() -> None:
     [
         pytest.param(ConnectionFailed("x"), False, 6, id="nobody there: attempts for each in flight"),
         pytest.param(ConnectionFailed("x"), True, 6, id="gone again: as many"),
+        pytest.param(ConnectionTimedOut("x", phase="connect"), True, 6, id="gone without a word: as many"),
         pytest.param(ConnectionLost("x"), False, 13, id="never brought anything: twice as many"),
         pytest.param(ConnectionLost("x"), True, 31, id="brought something once: many more"),
         pytest.param(RequestTooLarge("x"), False, 13, id="too large for one alone"),

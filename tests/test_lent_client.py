@@ -15,6 +15,8 @@ from asyncrad69 import (
     AsyncRad69,
     ConnectionFailed,
     ConnectionLost,
+    Event,
+    RetrieveFinished,
     Timeout,
     TransferTimeout,
     TransportError,
@@ -172,9 +174,26 @@ async def test_an_event_hook_may_read_the_reply(library: Any) -> None:
             library.AsyncClient(event_hooks={"response": [takes]}) as lent,
             AsyncRad69(source.url, http_client=lent) as rad69,
         ):
-            with pytest.raises(ExceptionGroup) as caught:
+            with pytest.raises(RuntimeError, match="event hook of the http_client has taken the reply's body"):
                 await rad69.get_dataset(REFERENCE)
-    assert "event hook of the http_client has taken the reply's body" in str(caught.value.exceptions[0])
+
+
+async def test_what_the_caller_s_own_auth_raises(library: Any) -> None:
+    """It comes through as it is, and the last event is the report all the same."""
+
+    class Broken(library.Auth):  # type: ignore[misc]
+        def auth_flow(self, request: Any) -> Any:
+            raise ZeroDivisionError
+            yield request
+
+    events: list[Event] = []
+    async with (
+        library.AsyncClient() as lent,
+        AsyncRad69("https://source.invalid/", http_client=lent, auth=Broken(), on_event=events.append) as rad69,
+    ):
+        with pytest.raises(ZeroDivisionError):
+            await rad69.get_dataset(REFERENCE)
+    assert isinstance(events[-1], RetrieveFinished)
 
 
 async def test_an_answer_that_is_made_up(library: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from typing import Any
 
 import pytest
@@ -25,8 +26,9 @@ def test_timeouts_are_positive_or_none(name: str) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"attempts": 0}, "attempts is at least 1"),
+        ({"attempts": 0}, "attempts is a whole number, of at least 1; not 0"),
         ({"wait_initial_s": -1.0}, "0 <= wait_initial_s"),
+        ({"wait_initial_s": math.nan}, "0 <= wait_initial_s"),
         ({"wait_initial_s": 2.0, "wait_max_s": 1.0}, "wait_initial_s <= wait_max_s"),
     ],
 )
@@ -46,10 +48,12 @@ async def _awaited(_event: object) -> None: ...
         ({"on_failure": "raise"}, ValueError, "on_failure is one of"),
         ({"identity": "patient"}, ValueError, "identity is one of"),
         ({"invalid_instances": "keep"}, ValueError, "invalid_instances is one of"),
-        ({"concurrency": 0}, ValueError, "concurrency is at least 1"),
-        ({"concurrency": "many"}, ValueError, "concurrency is at least 1"),
-        ({"instances_per_request": -1}, ValueError, "instances_per_request is None"),
-        ({"spool_bytes": -1}, ValueError, "spool_bytes is a size"),
+        ({"concurrency": 0}, ValueError, "concurrency is a whole number, or 'auto', of at least 1; not 0"),
+        ({"concurrency": "many"}, TypeError, "or 'auto'; not 'many'"),
+        ({"instances_per_request": -1}, ValueError, "or None for a request per series, of at least 0"),
+        ({"spool_bytes": -1}, ValueError, "or None to never spool, of at least 0"),
+        ({"spool_bytes": 1.5}, TypeError, "spool_bytes is a whole number"),
+        ({"to": 5}, TypeError, "to is an address; not int"),
         ({"ignore": (KeyError,)}, TypeError, "ignore takes subclasses of Rad69Error"),
         ({"ignore": ("XDSMissingDocument",)}, TypeError, "ignore takes subclasses of Rad69Error"),
         ({"ignore": XDSMissingDocumentError}, TypeError, "ignore takes subclasses of Rad69Error"),
@@ -57,7 +61,8 @@ async def _awaited(_event: object) -> None: ...
         ({"timeout": None}, TypeError, "timeout is a Timeout"),
         ({"retry": 3}, TypeError, r"retry is a Retry, e.g. Retry\(attempts=5\); not int"),
         ({"limits": {}}, TypeError, "limits is a Limits"),
-        ({"concurrency": 2.5}, TypeError, "concurrency is a whole number; not 2.5"),
+        ({"concurrency": 2.5}, TypeError, "concurrency is a whole number, or 'auto'; not 2.5"),
+        ({"concurrency": True}, TypeError, "not True"),
         ({"instances_per_request": 2.5}, TypeError, "instances_per_request is a whole number"),
         ({"on_event": 1}, TypeError, "on_event is a function"),
         ({"on_event": _awaited}, TypeError, "not awaited"),
@@ -109,6 +114,21 @@ def test_parts_follow_what_was_asked() -> None:
     """The limit of parts grows with the request, unless it is given."""
     assert Limits().parts(10) == 36
     assert Limits(max_parts=3).parts(10) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"max_part": None}, TypeError, "max_part is a whole number; not None"),
+        ({"max_headers": "64"}, TypeError, "max_headers is a whole number; not '64'"),
+        ({"max_part": -1}, ValueError, "max_part is a whole number, of at least 1; not -1"),
+        ({"max_parts": 0}, ValueError, "max_parts is a whole number, of at least 1; not 0"),
+    ],
+)
+def test_limits_are_checked(given: dict[str, Any], error: type[Exception], message: str) -> None:
+    """A limit that is none would only be found out in a reply."""
+    with pytest.raises(error, match=message):
+        Limits(**given)
 
 
 def test_keywords_and_options_are_the_same() -> None:

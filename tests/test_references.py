@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 from pydicom import Dataset
 
-from asyncrad69 import InstanceReference, InvalidReferenceError, NonInstanceReferenceError
+from asyncrad69 import InstanceReference, InvalidReferenceError, NonInstanceReferenceError, Row
 from asyncrad69._references import references_from, valid_uid
 
 ONE = InstanceReference("1.2", "1.3", "1.4")
@@ -71,6 +71,7 @@ def tree(*uids: str) -> Any:
         (tree("1.4"), (ONE,)),
         ([ONE, ("1.2", "1.3", "1.4"), TWO, dataset(**FULL)], (ONE, TWO)),
         ((ONE, TWO), (ONE, TWO)),
+        ([Row(reference=ONE, state="missing"), Row(reference=TWO, state="missing")], (ONE, TWO)),
         (iter([TWO, ONE]), (TWO, ONE)),
         ({TWO: 1}, (TWO,)),
         ([], ()),
@@ -90,6 +91,7 @@ def test_whatever_names_instances_is_accepted(given: object, expected: tuple[Ins
         (b"1.2.3", "bytes"),
         ({"StudyInstanceUID": "1.2", "SOPInstanceUID": "1.4"}, "dict names no instance"),
         (7, "int"),
+        (tree("1.4").all_instances, "a function, which is to be called"),
         (None, "NoneType"),
         ([ONE, "1.2"], "item 1: a bare text"),
         ([None], "item 0"),

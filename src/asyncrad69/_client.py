@@ -19,7 +19,7 @@ from ._download import Download
 from ._endpoint import Endpoint
 from ._errors import IncompleteRetrieveError, InvalidInstanceError, StorageError
 from ._kos import references_from_document
-from ._options import KIB, MIB, Options, RetrieveOptions
+from ._options import KIB, MIB, Options, RetrieveOptions, whole
 from ._plan import addressed
 from ._references import References, references_from, valid_uid
 from ._retrieval import AsyncRetrieval
@@ -126,6 +126,8 @@ class AsyncRad69:
         **options: Unpack[RetrieveOptions],
     ) -> None:
         self._options = Options().override(options)
+        if memory_budget_bytes is not None:
+            whole("memory_budget_bytes", memory_budget_bytes, otherwise="None for no bound")
         self._memory = MemoryBudget(memory_budget_bytes)
         self._throttle = Throttle(max_bytes_per_s=max_bytes_per_s, max_requests_per_minute=max_requests_per_minute)
         connection = Connection(
@@ -254,6 +256,7 @@ class AsyncRad69:
                 return await anext(datasets)
         except IncompleteRetrieveError as exc:
             error = exc.report.rows[0].error or exc
+            error.report = exc.report
             raise error from error.__cause__
 
     async def download(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import httpx
 from anyio import to_thread
 
 from ._http_client import AuthFlow, HTTPClient, check_auth_flow, check_client, is_auth_flow
+from ._options import whole
 from ._security_header import read_security_header
 from ._tls import tls_context
 from ._transport import KEEP_ALIVE, DirectTransport, SocketOption, check_socket_options, on_asyncio
@@ -72,6 +74,7 @@ class Connection:
     read_size: int = READ_SIZE
 
     def __post_init__(self) -> None:
+        whole("read_size", self.read_size)
         if not _LEAST_READ <= self.read_size <= _MOST_READ:
             raise ValueError(f"read_size is {_LEAST_READ} to {_MOST_READ} bytes, not {self.read_size}")
         self._check_types()
@@ -99,6 +102,9 @@ class Connection:
         texts: tuple[object, ...] = (*self.headers, *self.headers.values())
         if not all(isinstance(each, str) for each in texts):
             raise TypeError("headers are texts by name, as in headers={'X-Site': 'north'}")
+        for name, value in self.headers.items():
+            if not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+                raise ValueError("headers have names and values of printable ASCII (RFC 9110 5.5); one has not")
         if own := _OWN_HEADERS.intersection(name.lower() for name in self.headers):
             raise ValueError(f"headers: {min(own)} is said by each request for itself")
         if self.http_client is not None:
@@ -158,6 +164,8 @@ def _gives_a_token(auth: object) -> bool:
 _LEAST_READ = 1024
 _MOST_READ = 512 * 1024
 
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _OWN_HEADERS = frozenset(("accept", "accept-encoding", "content-length", "content-type", "transfer-encoding"))
 _SECRET_HEADERS = frozenset(("authorization", "proxy-authorization", "cookie", "x-api-key"))
 

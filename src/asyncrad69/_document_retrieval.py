@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,8 +40,11 @@ async def retrieve_documents(
     """
     Retrieve *documents*, in their order; described at `AsyncRad69.retrieve_documents`.
 
-    One request per repository and community, one after the other.
+    One request per repository and community, one after the other. Events are of instances: there are none.
     """
+    options = replace(options, on_event=None)
+    home = options.home_community_id
+    documents = tuple(each if each.home_community_id else replace(each, home_community_id=home) for each in documents)
     places: dict[tuple[str, str | None], list[DocumentReference]] = {}
     for each in documents:
         places.setdefault((each.repository_unique_id, each.home_community_id), []).append(each)

@@ -196,7 +196,7 @@ class Endpoint:
             auth = None
         waits = _Waits(timeouts)
         sending = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
-        with self._hinted(), translated(self._errors):
+        with self._hinted(timeouts), translated(self._errors):
             response = await waits.head(sending)
         try:
             head = Response(response)
@@ -206,10 +206,18 @@ class Endpoint:
             await response.aclose()
 
     @contextmanager
-    def _hinted(self) -> Iterator[None]:
+    def _hinted(self, timeouts: Timeout) -> Iterator[None]:
         """Until there is an answer, a lost connection is often one to a port that expects something else."""
         try:
             yield
+        except TransferTimeout as late:  # of httpx's, which does not say how late
+            if late.phase == "connect":
+                late.limit_s = timeouts.connect_s or 0.0
+                late.hint = "Check the host, the port, and the firewall; or raise it: timeout=Timeout(connect_s=...)."
+            elif late.phase == "send":
+                late.limit_s = timeouts.send_s or 0.0
+                late.hint = "If the source is only slow, raise it: timeout=Timeout(send_s=...)."
+            raise
         except ConnectionLost as lost:
             if self.url.startswith("http:"):
                 lost.hint = "If this port speaks TLS, use https://."

@@ -6,6 +6,7 @@ What can go wrong, as a tree sorted by two questions: whose fault is it, and is 
     |  |- ConnectionFailed            no connection was made
     |  |- TLSError                    the peer's certificate, or ours, was refused
     |  |- TransferTimeout             a wait was longer than allowed
+    |  |  |- ConnectionTimedOut       no connection was made in time; a ConnectionFailed too
     |  |- ConnectionLost              the connection ended inside an exchange
     |- ProtocolError                  the peer broke a rule
     |  |- NotARad69Response           something else answered, e.g. a login page
@@ -123,6 +124,10 @@ class TransferTimeout(TransportError):
         super().__init__(message, **kwargs)
         self.phase = phase
         self.limit_s = limit_s
+
+
+class ConnectionTimedOut(TransferTimeout, ConnectionFailed):
+    """No connection was made in time: nothing answers, or a firewall drops what is sent."""
 
 
 class ConnectionLost(TransportError):

@@ -18,6 +18,7 @@ from ._errors import (
     AuthenticationError,
     ConnectionFailed,
     ConnectionLost,
+    ConnectionTimedOut,
     LimitExceeded,
     Rad69Error,
     TLSError,
@@ -35,7 +36,7 @@ ErrorTable: TypeAlias = tuple[tuple[type[Exception], Callable[[Exception], Rad69
 def error_table(library: ModuleType) -> ErrorTable:
     """Exception class of httpx, or of a library with the same names, to ours; the most specific first."""
     named: tuple[tuple[str, Callable[[Exception], Rad69Error]], ...] = (
-        ("ConnectTimeout", lambda _: TransferTimeout("no connection was made in time", phase="connect")),
+        ("ConnectTimeout", lambda _: ConnectionTimedOut("no connection was made in time", phase="connect")),
         ("ReadTimeout", lambda _: TransferTimeout("nothing came for too long", phase="idle")),
         ("WriteTimeout", lambda _: TransferTimeout("the request could not be sent in time", phase="send")),
         ("PoolTimeout", _pool_timeout),

@@ -56,7 +56,7 @@ class Timeout:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:  # NaN is not, either
                 raise ValueError(f"{each.name} is more than 0, or None to wait for ever; not {value}")
 
 
@@ -70,7 +70,8 @@ class Retry:
     instance is blamed only when it was asked for alone.
 
     Args:
-        attempts: How often an instance is asked for alone before it is given up; 1 never repeats.
+        attempts: How often an instance is asked for alone before it is given up; 1 never repeats. A source that is
+            busy or cannot be reached blames none: the retrieve ends after some more.
         wait_initial_s: The longest wait before the first repetition, in seconds. It doubles each time, and the
             wait is drawn evenly between 0 and it (full jitter), so that many clients do not return together.
         wait_max_s: The longest wait between two requests, in seconds. A server's Retry-After counts up to it.
@@ -81,9 +82,8 @@ class Retry:
     wait_max_s: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts is at least 1 (never repeat), not {self.attempts}")
-        if self.wait_initial_s < 0 or self.wait_max_s < self.wait_initial_s:
+        whole("attempts", self.attempts, least=1)
+        if not 0 <= self.wait_initial_s <= self.wait_max_s:
             raise ValueError("0 <= wait_initial_s <= wait_max_s, in seconds")
 
 
@@ -124,6 +124,12 @@ class Limits:
     max_dicom_depth: int = 32
     max_dicom_inflation: int = 200
     max_inflation: int = 200
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None or each.name != "max_parts":
+                whole(each.name, value, least=1)
 
     def parts(self, asked: int) -> int:
         """The most parts in the reply to a request for *asked* instances."""
@@ -194,14 +200,12 @@ class Options:
         one_of("on_failure", self.on_failure, ("finish", "stop", "report"))
         one_of("identity", self.identity, ("study", "instance", "content-id"))
         one_of("invalid_instances", self.invalid_instances, ("refuse", "deliver"))
-        if self.spool_bytes is not None and self.spool_bytes < 0:
-            raise ValueError(f"spool_bytes is a size in bytes, or None to never spool; not {self.spool_bytes}")
-        if self.concurrency != "auto" and (isinstance(self.concurrency, str) or self.concurrency < 1):
-            raise ValueError(f"concurrency is at least 1, or 'auto'; not {self.concurrency!r}")
-        if self.instances_per_request is not None and self.instances_per_request < 0:
-            raise ValueError(
-                f"instances_per_request is None (per series), 0 (all) or more; not {self.instances_per_request}"
-            )
+        if self.spool_bytes is not None:
+            whole("spool_bytes", self.spool_bytes, otherwise="None to never spool")
+        if self.concurrency != "auto":
+            whole("concurrency", self.concurrency, least=1, otherwise="'auto'")
+        if self.instances_per_request is not None:
+            whole("instances_per_request", self.instances_per_request, otherwise="None for a request per series")
 
     def _check_types(self) -> None:
         """What annotations do not keep out: found later, it would end a retrieve in flight."""
@@ -212,12 +216,8 @@ class Options:
         ):
             if not isinstance(value, cls):
                 raise TypeError(f"{name} is a {cls.__name__}, e.g. {_EXAMPLES[cls]}; not {type(value).__name__}")
-        for name, number in (
-            ("concurrency", None if self.concurrency == "auto" else self.concurrency),
-            ("instances_per_request", self.instances_per_request),
-        ):
-            if isinstance(number, float):
-                raise TypeError(f"{name} is a whole number; not {number}")
+        if not isinstance(self.to, str | None):
+            raise TypeError(f"to is an address; not {type(self.to).__name__}")
         if self.on_event is not None and (not callable(self.on_event) or inspect.iscoroutinefunction(self.on_event)):
             raise TypeError("on_event is a function that takes an event; it is called and not awaited")
 
@@ -260,6 +260,21 @@ class RetrieveOptions(TypedDict, total=False):
     transaction: Transaction
     to: str | None
     on_event: OnEvent | None
+
+
+def whole(name: str, value: object, *, least: int = 0, otherwise: str = "") -> None:
+    """
+    Check that *value* is a whole number.
+
+    Raises:
+        TypeError: It is none.
+        ValueError: It is less than *least*.
+    """
+    what = f"{name} is a whole number" + (f", or {otherwise}" if otherwise else "")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what}; not {value!r}")
+    if value < least:
+        raise ValueError(f"{what}, of at least {least}; not {value}")
 
 
 def one_of(name: str, value: T, allowed: tuple[T, ...]) -> T:

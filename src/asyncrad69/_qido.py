@@ -81,7 +81,9 @@ async def expand(
     valid_addressing(repository_unique_id, home_community_id)
     if page_size < 1:
         raise ValueError(f"page_size is at least 1, not {page_size}")
-    timeouts = timeout or Timeout()
+    timeouts = Timeout() if timeout is None else timeout
+    if not isinstance(timeouts, Timeout):
+        raise TypeError(f"timeout is a Timeout, e.g. Timeout(idle_s=10); not {type(timeouts).__name__}")
     found: dict[str, InstanceReference] = {}
     offset, before = 0, -1
     async with Endpoint(_connection(qido_url, place, connection)) as endpoint:

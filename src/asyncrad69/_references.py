@@ -150,7 +150,9 @@ def _flatten(given: References) -> Iterable[InstanceReference]:
 
 
 def _kind(given: object) -> str:
-    return "a bare text" if isinstance(given, str) else type(given).__name__
+    if isinstance(given, str):
+        return "a bare text"
+    return "a function, which is to be called," if callable(given) else type(given).__name__
 
 
 def _maybe_references(given: Any) -> Iterable[InstanceReference] | None:
@@ -159,6 +161,8 @@ def _maybe_references(given: Any) -> Iterable[InstanceReference] | None:
         return (given,)
     if isinstance(given, tuple) and all(isinstance(uid, str) for uid in given) and given:
         return (_from_tuple(given),)
+    if isinstance(reference := getattr(given, "reference", None), InstanceReference):  # a report's row, an instance
+        return (reference,)
     for names in _SPELLINGS:
         if getattr(given, names[0], None) is not None:
             return (_from_attributes(given, names),)

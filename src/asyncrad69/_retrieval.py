@@ -280,7 +280,7 @@ class AsyncRetrieval:
             if explanation := self._pace.explain():
                 self._ledger.remarks[explanation] = 1
         except Exception as exc:  # noqa: BLE001 - raised by the iterator, in the caller's task
-            self._bug = self._bug or exc
+            self._bug = self._bug or _first(exc)
         finally:
             self._ended_at = monotonic()
             self._finish()
@@ -553,3 +553,10 @@ class AsyncRetrieval:
                 raise
             self._bug = self._bug or exc
             self._running.scope.cancel()
+
+
+def _first(exc: Exception) -> Exception:
+    """Of a group that a task group made, what the first task raised: somebody else's code, or a bug in ours."""
+    while isinstance(exc, ExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc

@@ -17,10 +17,10 @@ from asyncrad69 import (
     AsyncRad69,
     ConnectionFailed,
     ConnectionLost,
+    ConnectionTimedOut,
     Rad69Error,
     Timeout,
     TLSError,
-    TransferTimeout,
     TransportError,
 )
 from certificates import served, trusting
@@ -143,7 +143,10 @@ def test_handshake_that_stalls_ends_in_time() -> None:
     """A peer that accepts and says nothing costs the connect limit, no more."""
     with nothing_left(), FaultServer(STUDY, good, ssl_context=server_context(), greeting=_hold) as server:
         error = _failure(client(server, timeout=Timeout(connect_s=0.2)))
-    assert type(error) is TransferTimeout
+    assert type(error) is ConnectionTimedOut
+    assert isinstance(error, ConnectionFailed)
+    assert (error.phase, error.limit_s) == ("connect", 0.2)
+    assert "connect_s" in str(error)
 
 
 def test_https_to_a_plain_port_is_told() -> None:

@@ -21,10 +21,10 @@ from asyncrad69._dicom import examine
 from asyncrad69._endpoint import Endpoint, Response
 from asyncrad69._errors import (
     ConnectionFailed,
+    ConnectionTimedOut,
     Rad69Error,
     RegistryError,
     SoapFault,
-    TransferTimeout,
     XDSHomeCommunityError,
     XDSUnknownRepositoryIdError,
 )
@@ -162,7 +162,7 @@ class _Question:
             with fail_after(self._timeout.connect_s):
                 found = await getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except TimeoutError:
-            raise TransferTimeout("the name was not resolved in time", phase="connect", hint=_DNS_HINT) from None
+            raise ConnectionTimedOut("the name was not resolved in time", phase="connect", hint=_DNS_HINT) from None
         except (OSError, UnicodeError):
             raise ConnectionFailed("the host's name does not resolve", hint=_DNS_HINT) from None
         addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
