@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.from_thread
+import anyio.to_thread
 import pytest
 
 from asyncrad69 import (
@@ -33,6 +35,7 @@ from source import Asked, Scripted, ScriptedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.anyio
 
@@ -392,3 +395,23 @@ async def test_stop_asking_finishes_what_is_in_flight(after: int) -> None:
     assert len(report.missing) == len(source.references()) - len(asked)
     assert not any(row.error for row in report.missing)
     assert not lost
+
+
+async def test_all_threads_of_the_event_loop_may_wait_for_us(source: SimulatedSource, tmp_path: Path) -> None:
+    """As a service's endpoints do that are not async, each with a download, which needs threads itself."""
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    asked = source.references()[:1]
+    async with AsyncRad69(source.url) as rad69:
+
+        def endpoint(number: int) -> None:
+            together.wait(10)
+            report = anyio.from_thread.run(rad69.download, asked, tmp_path / str(number))
+            complete.append(report.complete)
+
+        complete: list[bool] = []
+        together = threading.Barrier(int(limiter.total_tokens))
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                for number in range(int(limiter.total_tokens)):
+                    tasks.start_soon(anyio.to_thread.run_sync, endpoint, number)
+    assert complete == [True] * int(limiter.total_tokens)

@@ -52,6 +52,7 @@ FLOORS = [
         "_qido",
         "_retrieval",
         "_running",
+        "_threads",
         "_tls",
         "_transport",
     },
@@ -62,17 +63,16 @@ FLOORS = [
 # anyio is the ground the upper floors stand on; everything else has few doors.
 DOORS = {
     "anyio": {
-        "_connection",
         "_content",
         "_document_retrieval",
         "_endpoint",
-        "_examination",
         "_exchange",
         "_handover",
         "_identity",
         "_keeping",
         "_retrieval",
         "_running",
+        "_threads",
         "_client",
         "_transport",
         "_blocking",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self, Unpack
 
-from anyio import CancelScope, create_task_group, get_current_task, to_thread
+from anyio import CancelScope, create_task_group, get_current_task
 from anyio.lowlevel import EventLoopToken, current_token
 
 from ._connection import Auth, Connection, Login, SecurityHeaderGiven
@@ -23,6 +23,7 @@ from ._options import KIB, MIB, Options, RetrieveOptions, whole
 from ._plan import addressed
 from ._references import References, references_from, valid_uid
 from ._retrieval import AsyncRetrieval
+from ._threads import in_thread
 from ._throttle import Throttle
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ class AsyncRad69:
         chosen = self._options.override(options)
         wanted = addressed(references_from(references), chosen)
         self.tasks()  # raises where the client is not open
-        files = await to_thread.run_sync(partial(Download, target, existing=existing, durability=durability))
+        files = await in_thread(partial(Download, target, existing=existing, durability=durability))
 
         try:
             async with await self.retrieval_to(files, wanted, chosen) as retrieval:
@@ -316,7 +317,7 @@ class AsyncRad69:
         """A retrieve of what *files* do not have yet, which writes it there; for `download` and for jobs."""
 
         async def keep(instances: Sequence[Instance]) -> list[StorageError | None]:
-            outcomes = await to_thread.run_sync(files.store, instances)
+            outcomes = await in_thread(partial(files.store, instances))
             for instance, outcome in zip(instances, outcomes, strict=False):
                 if not isinstance(outcome, StorageError):
                     retrieval.written(instance, str(outcome))
@@ -324,7 +325,7 @@ class AsyncRad69:
 
         retrieval = AsyncRetrieval(self, wanted, options, spool=files.spool, keep=keep, admit=admit)
         # Reading what is there may take long; closed, *files* end it.
-        there = await to_thread.run_sync(lambda: list(files.there(wanted)), abandon_on_cancel=True)
+        there = await in_thread(lambda: list(files.there(wanted)), abandon_on_cancel=True)
         for reference, path, size_bytes in there:
             retrieval.there(reference, str(path), size_bytes)
         return retrieval
@@ -429,9 +430,9 @@ class AsyncRad69:
 async def _parse(instance: Instance) -> Dataset:
     if instance.size_bytes < _PARSE_IN_THREAD:
         return instance.dataset
-    return await to_thread.run_sync(lambda: instance.dataset)
+    return await in_thread(lambda: instance.dataset)
 
 
 async def _finish(files: Download) -> None:
     with CancelScope(shield=True):
-        await to_thread.run_sync(files.close)
+        await in_thread(files.close)

@@ -9,15 +9,16 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, cast
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
-from anyio import to_thread
 
 from ._http_client import AuthFlow, HTTPClient, check_auth_flow, check_client, is_auth_flow
 from ._options import whole
 from ._security_header import read_security_header
+from ._threads import in_thread
 from ._tls import tls_context
 from ._transport import KEEP_ALIVE, DirectTransport, SocketOption, check_socket_options, on_asyncio
 from ._transport._backend import READ_SIZE
@@ -210,7 +211,7 @@ def _is_loopback(host: str) -> bool:
 async def own_client(connection: Connection) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of our own for *connection*, closed at the end."""
     # Certificates are files, and long to load.
-    context, proxy = await to_thread.run_sync(_tls_and_proxy, connection)
+    context, proxy = await in_thread(partial(_tls_and_proxy, connection))
     async with httpx.AsyncClient(
         transport=_transport(connection, context, proxy),
         trust_env=False,

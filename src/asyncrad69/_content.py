@@ -9,13 +9,15 @@ import tempfile
 import weakref
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from anyio import Event, to_thread
+from anyio import Event
 
 from ._errors import unwritable
 from ._options import MIB
+from ._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,7 +178,7 @@ class Assembly:
 
     async def _spill(self, spool: Spool) -> None:
         """Move what is held to the file."""
-        self._file = await to_thread.run_sync(_written, self._file, spool, self._pieces)
+        self._file = await in_thread(partial(_written, self._file, spool, self._pieces))
         self._pieces, self._held = [], 0
         self._share.shrink()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
-
-from anyio import to_thread
 
 from ._dicom import Bounds, Facts, examine
 from ._options import MIB
+from ._threads import in_thread
 
 if TYPE_CHECKING:
     from ._exchange import Document
@@ -33,7 +33,7 @@ async def examined(document: Document, bounds: Bounds) -> Facts:
         return Facts(flaw=document.flaw)
     if content.size_bytes < _IN_THREAD:
         return _walked(content, bounds)
-    return await to_thread.run_sync(_walked, content, bounds)
+    return await in_thread(partial(_walked, content, bounds))
 
 
 def _walked(content: Content, bounds: Bounds) -> Facts:

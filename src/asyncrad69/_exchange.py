@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from anyio import current_time, sleep_until, to_thread
+from anyio import current_time, sleep_until
 
 from ._content_encoding import content_decoder
 from ._errors import HTTPStatusRefused, Rad69Error, SoapError, SoapFault
@@ -16,6 +16,7 @@ from ._events import BytesReceived
 from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
 from ._soap import DocumentResponse, Manifest
 from ._soap_request import ACCEPT, mtom_body, new_message_id, simple_body
+from ._threads import in_thread
 
 if TYPE_CHECKING:
     from ._content import Assembly
@@ -144,7 +145,7 @@ async def turn_of(throttle: Throttle) -> bool:
 
 async def _envelope(question: Question, *, to: str, message_id: str, security_header: bytes) -> bytes:
     write = partial(question.xml, to=to, message_id=message_id, security_header=security_header)
-    return await to_thread.run_sync(write) if question.asked > _MANY_INSTANCES else write()
+    return await in_thread(write) if question.asked > _MANY_INSTANCES else write()
 
 
 def reply_limits(limits: Limits, asked: int) -> ReplyLimits:
@@ -186,7 +187,7 @@ class _Reading:
 
     async def _handle(self, events: Iterator[ReplyEvent]) -> None:
         if self._parses_long():
-            events = chain(await to_thread.run_sync(_up_to_the_manifest, events), events)
+            events = chain(await in_thread(partial(_up_to_the_manifest, events)), events)
         for event in events:
             if isinstance(event, Part):
                 self._part = event

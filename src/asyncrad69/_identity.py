@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from anyio import Lock, to_thread
+from anyio import Lock
 
 from ._connection import blocking_client, is_async
 from ._errors import AuthenticationError, CredentialsError, HTTPStatusRefused, NotARad69Response, Rad69Error, SoapFault
 from ._http_errors import without_body
 from ._security_header import SecurityHeader, read_security_header
+from ._threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -151,7 +152,7 @@ class Identity:
 async def _call(name: str, function: Callable[..., Any]) -> Any:
     """The result of the caller's own *function*, which may be async; one that is not gets a thread."""
     try:
-        result = function() if is_async(function) else await to_thread.run_sync(function)
+        result = function() if is_async(function) else await in_thread(function)
         return await result if inspect.isawaitable(result) else result
     except Rad69Error:
         raise
