@@ -28,10 +28,11 @@ pytestmark = pytest.mark.anyio
 
 async def assembled(data: bytes, spool: Spool | None, *, size: int = 1000) -> Content:
     """The content that *data* in pieces of *size* makes."""
-    assembly = Assembly(Share(MemoryBudget(None)), spool)
+    assembly = Assembly(MemoryBudget(None), spool)
     for start in range(0, len(data), size):
         await assembly.add(memoryview(data)[start : start + size])
-    return await assembly.take()
+    content, _ = await assembly.take()
+    return content
 
 
 @pytest.mark.parametrize("length", [0, 1, 999, 1000, 1001, 54_321])
@@ -65,7 +66,7 @@ async def test_a_dropped_content_leaves_no_file(tmp_path: Path) -> None:
     assert isinstance(content, FileContent)
     del content
     gc.collect()
-    assembly = Assembly(Share(MemoryBudget(None)), Spool(threshold=10, folder=tmp_path))
+    assembly = Assembly(MemoryBudget(None), Spool(threshold=10, folder=tmp_path))
     await assembly.add(b"x" * 100)
     assert list(tmp_path.iterdir())
     assembly.close()
@@ -109,7 +110,7 @@ def test_a_forked_child_leaves_its_parents_file_alone(tmp_path: Path) -> None:
 async def test_the_budget_makes_the_second_wait() -> None:
     """Together they may hold so much; one goes beyond it and comes; the other comes when room is given back."""
     budget = MemoryBudget(100)
-    first, second = Assembly(Share(budget), None), Assembly(Share(budget), None)
+    first, second = Assembly(budget, None), Assembly(budget, None)
     await first.add(b"x" * 80)
     await second.add(b"y" * 20)
     await first.add(b"x" * 500)
@@ -123,25 +124,27 @@ async def test_the_budget_makes_the_second_wait() -> None:
         group.start_soon(more)
         await anyio.wait_all_tasks_blocked()
         assert not came.is_set()
-        assert isinstance(await first.take(), MemoryContent)
+        content, share = await first.take()
+        assert isinstance(content, MemoryContent)
         await anyio.wait_all_tasks_blocked()
         assert not came.is_set()
-        first.complete()
+        share.complete()
         # Complete, it waits for its caller, who may be waiting for the other one: that must come now.
         await anyio.wait_all_tasks_blocked()
         assert came.is_set()
-    first.release()
-    assert (await second.take()).data == b"y" * 40
-    second.release()
+    share.shrink()
+    content, share = await second.take()
+    assert content.data == b"y" * 40
+    share.shrink()
 
 
-async def test_what_is_handed_on_still_is_the_one_beyond() -> None:
+async def test_what_is_taken_still_is_the_one_beyond() -> None:
     """Until it is written: else each that was complete would let another go beyond."""
     budget = MemoryBudget(100)
-    first, second = Assembly(Share(budget), None), Share(budget)
+    first, second = Assembly(budget, None), Share(budget)
     await first.add(b"x" * 500)
-    await first.take()
-    writing = first.hand_on()
+    _, writing = await first.take()
+    first.close()
     with anyio.move_on_after(0.01) as waited:
         await second.grow(500)
     assert waited.cancelled_caught

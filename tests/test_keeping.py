@@ -9,7 +9,7 @@ import pytest
 from anyio import Event, create_task_group
 from anyio.lowlevel import checkpoint
 
-from asyncrad69._content import Assembly, MemoryBudget, MemoryContent, Share
+from asyncrad69._content import Assembly, MemoryBudget
 from asyncrad69._errors import ConnectionLost, StorageError
 from asyncrad69._instance import Instance
 from asyncrad69._keeping import Keeping
@@ -18,6 +18,7 @@ from asyncrad69._references import InstanceReference
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from asyncrad69._content import Share
     from asyncrad69._keeping import Take
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +35,7 @@ class Disk:
         self.free = Event()
         self.error = error
         self.budget = MemoryBudget(None)
-        self.assembly = Assembly(Share(self.budget), None)
+        self.assembly = Assembly(self.budget, None)
 
     async def keep(self, instances: Sequence[Instance]) -> None:
         self.turns.append(uids(instances))
@@ -46,15 +47,13 @@ class Disk:
         self.dropped += uids([instance])
 
     def keeping(self) -> Keeping:
-        return Keeping(self.assembly, self.keep, self.drop)
+        return Keeping(self.keep, self.drop)
 
-    async def instance(self, number: int, size: int = 10) -> Instance:
+    async def instance(self, number: int, size: int = 10) -> tuple[Instance, Share]:
         await self.assembly.add(bytes(size))
-        await self.assembly.take()
+        content, share = await self.assembly.take()
         reference = InstanceReference("1.2", "1.2.3", f"1.2.3.{number}")
-        return Instance(
-            reference=reference, content=MemoryContent(bytes(size)), transfer_syntax_uid="1.2.840.10008.1.2"
-        )
+        return Instance(reference=reference, content=content, transfer_syntax_uid="1.2.840.10008.1.2"), share
 
     @property
     def memory_is_free(self) -> bool:
@@ -74,10 +73,10 @@ async def test_small_ones_that_come_meanwhile_are_written_together() -> None:
     disk = Disk()
 
     async def bring(take: Take) -> None:
-        await take(await disk.instance(0))
+        await take(*await disk.instance(0))
         await settle()
         for number in (1, 2, 3):
-            await take(await disk.instance(number))
+            await take(*await disk.instance(number))
         disk.free.set()
 
     await disk.keeping().during(bring)
@@ -93,7 +92,7 @@ async def test_no_more_than_so_much_waits(size: int, most: int) -> None:
     async def bring(take: Take) -> None:
         nonlocal taken
         for number in range(100):
-            await take(await disk.instance(number, size))
+            await take(*await disk.instance(number, size))
             taken += 1
             if not number:
                 await settle()
@@ -112,8 +111,8 @@ async def test_what_had_come_before_an_error_is_written() -> None:
     disk = Disk()
 
     async def bring(take: Take) -> None:
-        await take(await disk.instance(0))
-        await take(await disk.instance(1))
+        await take(*await disk.instance(0))
+        await take(*await disk.instance(1))
         disk.free.set()
         raise ConnectionLost("cut")
 
@@ -132,7 +131,7 @@ async def test_an_error_of_the_disk_ends_the_exchange() -> None:
     async def bring(take: Take) -> None:
         nonlocal ended
         try:
-            await take(await disk.instance(0))
+            await take(*await disk.instance(0))
             await Event().wait()
         finally:
             ended = True
@@ -149,7 +148,7 @@ async def test_a_full_disk_counts_more_than_a_cut_that_came_before_it() -> None:
     disk = Disk(error=StorageError("full"))
 
     async def bring(take: Take) -> None:
-        await take(await disk.instance(0))
+        await take(*await disk.instance(0))
         await settle()
         disk.free.set()
         raise ConnectionLost("cut")
@@ -162,10 +161,10 @@ async def test_what_waits_when_the_retrieve_is_cancelled_is_nobodys() -> None:
     disk = Disk()
 
     async def bring(take: Take) -> None:
-        await take(await disk.instance(0))
+        await take(*await disk.instance(0))
         await settle()
         for number in (1, 2):
-            await take(await disk.instance(number))
+            await take(*await disk.instance(number))
         await Event().wait()
 
     async with create_task_group() as group:

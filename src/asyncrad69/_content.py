@@ -119,12 +119,13 @@ class Assembly:
     The pieces of one part on their way to one content.
 
     Args:
-        share: What it may hold in memory.
+        budget: What it may hold in memory, together with others.
         spool: Where the rest goes; ``None`` holds everything.
     """
 
-    def __init__(self, share: Share, spool: Spool | None) -> None:
-        self._share = share
+    def __init__(self, budget: MemoryBudget, spool: Spool | None) -> None:
+        self._budget = budget
+        self._share = Share(budget)
         self._spool = spool
         self._pieces: list[bytes | memoryview] = []
         self._held = 0
@@ -147,27 +148,16 @@ class Assembly:
             self._large.writelines(self._pieces)
             self._pieces = []
 
-    async def take(self) -> Content:
-        """The content; the next piece begins another. What it holds in memory counts until `release`."""
+    async def take(self) -> tuple[Content, Share]:
+        """The content, and what it holds of the budget, for the taker to give back; the next piece begins another."""
         if self._file is not None and self._spool is not None:
             await self._spill(self._spool)
-            taken, self._file = self._file, None
-            return taken
+            file, self._file = self._file, None
+            return file, Share(self._budget)
         data = self._large.getvalue() if self._large is not None else b"".join(self._pieces)
         self._pieces, self._held, self._large = [], 0, None
-        return MemoryContent(data)
-
-    def complete(self) -> None:
-        """The content that was taken waits for the caller."""
-        self._share.complete()
-
-    def release(self) -> None:
-        """The content that was taken is in the caller's hands."""
-        self._share.shrink()
-
-    def hand_on(self) -> Share:
-        """What the content that was taken holds of the budget, for somebody else to give back."""
-        return self._share.split()
+        share, self._share = self._share, Share(self._budget)
+        return MemoryContent(data), share
 
     def close(self) -> None:
         """Drop what has not been taken."""
@@ -221,11 +211,6 @@ class MemoryBudget:
         finally:
             self._waiting.discard(event)
 
-    def hand_on(self, share: Share, other: Share) -> None:
-        """If *share* is the one that goes beyond, *other* is now."""
-        if self._beyond is share:
-            self._beyond = other
-
     def give_back(self, share: Share, size: int) -> None:
         """Take *size* bytes of *share* off; it is not the one that goes beyond any more."""
         self._held -= size
@@ -236,7 +221,7 @@ class MemoryBudget:
 
 
 class Share:
-    """What one exchange holds of the budget."""
+    """What one content holds of the budget, from its first piece until somebody gives it back."""
 
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
@@ -255,13 +240,6 @@ class Share:
         A caller who asks for an instance while another waits to be taken from its loop would wait for ever else.
         """
         self._budget.give_back(self, 0)
-
-    def split(self) -> Share:
-        """All it holds, as a share of its own; this one holds nothing then."""
-        other = Share(self._budget)
-        other._size, self._size = self._size, 0
-        self._budget.hand_on(self, other)
-        return other
 
     def shrink(self) -> None:
         """Give everything back."""

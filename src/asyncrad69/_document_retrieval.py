@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from anyio import current_time, sleep, sleep_until
 
-from ._content import Assembly, Share
+from ._content import Assembly
 from ._documents import RetrievedDocument
 from ._errors import InstanceNotAvailable, Rad69Error, ServerBusy, TruncatedResponse
 from ._exchange import Answer, Manner, exchange, turn_of
@@ -104,7 +104,7 @@ class _Batch:
 
         async def ask(attempt: Attempt) -> None:
             nonlocal answer
-            answer, assembly = Answer(), Assembly(Share(self._owner.memory()), None)
+            answer, assembly = Answer(), Assembly(self._owner.memory(), None)
             try:
                 await exchange(
                     self._endpoint,
@@ -126,6 +126,7 @@ class _Batch:
         return self._why_not(answer)
 
     async def _deliver(self, document: Document) -> None:
+        document.share.shrink()
         reference = self._asked.get(document.document_unique_id or "")
         if reference is None and document.document_unique_id and len(self._asked) == 1:
             # On demand, a document comes under an id of its own (ITI TF-2 3.43.5).

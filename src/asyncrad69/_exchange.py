@@ -19,7 +19,7 @@ from ._soap_request import ACCEPT, mtom_body, new_message_id, simple_body
 from ._threads import in_thread
 
 if TYPE_CHECKING:
-    from ._content import Assembly
+    from ._content import Assembly, Share
     from ._endpoint import Endpoint
     from ._identity import Proof
     from ._instance import Content
@@ -41,12 +41,14 @@ class Document:
         document_unique_id: What the manifest calls it; ``None`` where nothing names it.
         media_type: The manifest's mimeType or the part's Content-Type; may be empty.
         content: The bytes exactly as sent.
+        share: What they hold of the memory budget; whoever the document is delivered to gives it back.
         flaw: Why they cannot be used; ``None`` as a rule.
     """
 
     document_unique_id: str | None
     media_type: str
     content: Content
+    share: Share
     flaw: str | None
 
 
@@ -211,17 +213,17 @@ class _Reading:
 
     async def _complete(self) -> None:
         part, self._part = self._part, None
-        content = await self._assembly.take()
+        content, share = await self._assembly.take()
         if part is not None:
             await self._deliver(
                 Document(
                     document_unique_id=part.document_unique_id,
                     media_type=part.media_type,
                     content=content,
+                    share=share,
                     flaw=part.flaw,
                 )
             )
-        self._assembly.release()
 
 
 class Manner:

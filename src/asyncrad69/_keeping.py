@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from ._content import Assembly, Share
+    from ._content import Share
     from ._instance import Instance
 
-#: Takes over an instance.
-Take: TypeAlias = "Callable[[Instance], Awaitable[None]]"
+#: Takes over an instance, and what it holds of the memory budget.
+Take: TypeAlias = "Callable[[Instance, Share], Awaitable[None]]"
 
 #: Writes instances to files.
 Keep: TypeAlias = "Callable[[Sequence[Instance]], Awaitable[None]]"
@@ -36,13 +36,11 @@ class Keeping:
     An instance counts in the memory budget until it is written.
 
     Args:
-        assembly: Where the instance at hand was put together.
         keep: Writes some.
         drop: Told of one that *keep* is never called with, since the exchange was ended.
     """
 
-    def __init__(self, assembly: Assembly, keep: Keep, drop: Callable[[Instance], None]) -> None:
-        self._assembly = assembly
+    def __init__(self, keep: Keep, drop: Callable[[Instance], None]) -> None:
         self._keep = keep
         self._drop = drop
         self._waiting: list[tuple[Instance, Share]] = []
@@ -61,8 +59,8 @@ class Keeping:
             Exception: An error of *bring* or of *keep*, which ends *bring*: one that is fatal, else the first.
         """
 
-        async def take(instance: Instance) -> None:
-            await self._take(group, instance)
+        async def take(instance: Instance, share: Share) -> None:
+            await self._take(group, instance, share)
 
         try:
             async with create_task_group() as group:
@@ -82,8 +80,8 @@ class Keeping:
         errors, self._errors = self._errors, []
         return next((each for each in errors if not isinstance(each, Rad69Error) or each.fatal), errors[0])
 
-    async def _take(self, group: TaskGroup, instance: Instance) -> None:
-        self._waiting.append((instance, self._assembly.hand_on()))
+    async def _take(self, group: TaskGroup, instance: Instance, share: Share) -> None:
+        self._waiting.append((instance, share))
         self._size += instance.size_bytes
         if not self._writing:
             self._writing = True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from anyio import EndOfStream, create_task_group, current_time, move_on_after
 
-from ._content import Assembly, Share, Spool
+from ._content import Assembly, Spool
 from ._errors import (
     ConnectionFailed,
     ExistingFileError,
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from ._content import MemoryBudget
+    from ._content import MemoryBudget, Share
     from ._endpoint import Endpoint
     from ._exchange import Attempt, Document
     from ._keeping import Take
@@ -415,7 +415,7 @@ class AsyncRetrieval:
             raise error
 
     async def _ask(self, running: Running, request: Request, place: Place, attempt: Attempt, answer: Answer) -> None:
-        assembly = Assembly(Share(self._owner.memory()), self._spool)
+        assembly = Assembly(self._owner.memory(), self._spool)
 
         async def bring(hand_over: Take) -> None:
             await exchange(
@@ -429,16 +429,19 @@ class AsyncRetrieval:
                 throttle=self._owner.throttle(),
             )
 
-        async def give(instance: Instance) -> None:
-            assembly.complete()
-            await self._give(running, instance)
+        async def give(instance: Instance, share: Share) -> None:
+            share.complete()
+            try:
+                await self._give(running, instance)
+            finally:
+                share.shrink()
 
         try:
             if self._keep is None:
                 await bring(give)
             else:
                 keep = partial(self._kept, running, self._keep)
-                await Keeping(assembly, keep, self._put_back).during(bring)
+                await Keeping(keep, self._put_back).during(bring)
         finally:
             assembly.close()
 
@@ -464,6 +467,7 @@ class AsyncRetrieval:
 
     async def _deliver(self, hand_over: Take, document: Document) -> None:
         with ExitStack() as unused:
+            unused.callback(document.share.shrink)
             unused.callback(document.content.close)
             instance = await self._identified(document)
             if instance is None:
@@ -479,8 +483,9 @@ class AsyncRetrieval:
                 )
             )
         if self._bug is None:
-            await hand_over(instance)
+            await hand_over(instance, document.share)
         else:
+            document.share.shrink()
             self._put_back(instance)
 
     async def _identified(self, document: Document) -> Instance | None:
