@@ -169,7 +169,7 @@ async def test_a_gate_that_is_closed_for_longer_meanwhile(monkeypatch: pytest.Mo
     """What has waited for it waits again."""
     with ScriptedSource(lambda asked: inlined(asked, *asked.wanted)) as source:
         async with AsyncRad69(source.url) as rad69:
-            gate, waits = rad69.endpoint("1.9").gate, []
+            gate, waits = rad69.services.endpoint("1.9").gate, []
             first, second = (current_time() + wait_s for wait_s in (3600, 7200))
             closings = iter((second, second, -math.inf, -math.inf))
 

@@ -36,6 +36,7 @@ FLOORS = [
     },
     {"_handover", "_instance", "_ledger", "_options", "_pace", "_plan", "_throttle"},
     {
+        "_asking",
         "_connection",
         "_content",
         "_document_retrieval",
@@ -52,8 +53,10 @@ FLOORS = [
         "_qido",
         "_retrieval",
         "_running",
+        "_services",
         "_threads",
         "_tls",
+        "_to_files",
         "_transport",
     },
     {"_client", "_blocking", "_probe"},
@@ -63,6 +66,7 @@ FLOORS = [
 # anyio is the ground the upper floors stand on; everything else has few doors.
 DOORS = {
     "anyio": {
+        "_asking",
         "_content",
         "_document_retrieval",
         "_endpoint",
@@ -72,7 +76,9 @@ DOORS = {
         "_keeping",
         "_retrieval",
         "_running",
+        "_services",
         "_threads",
+        "_to_files",
         "_client",
         "_transport",
         "_blocking",

@@ -242,7 +242,7 @@ async def test_a_client_that_is_closed_ends_what_asks_for_documents() -> None:
 
     with ScriptedSource(everything(())) as source, anyio.fail_after(30):
         async with anyio.create_task_group() as tasks, AsyncRad69(source.url, max_requests_per_minute=1) as rad69:
-            rad69.throttle().request_at(anyio.current_time())
+            rad69.services.throttle.request_at(anyio.current_time())
             tasks.start_soon(ask, rad69)
             await anyio.wait_all_tasks_blocked()
     assert source.requests == []
@@ -256,7 +256,7 @@ async def test_who_leaves_before_its_turn_has_not_used_it() -> None:
             with anyio.move_on_after(0.3):
                 [each async for each in rad69.instances(references)]
             now = anyio.current_time()
-            assert rad69.throttle().request_at(now) - now <= 30
+            assert rad69.services.throttle.request_at(now) - now <= 30
 
 
 async def test_what_was_given_up_waits_for_no_turn() -> None:

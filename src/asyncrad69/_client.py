@@ -23,8 +23,10 @@ from ._options import KIB, MIB, Options, RetrieveOptions, whole
 from ._plan import addressed
 from ._references import References, references_from, valid_uid
 from ._retrieval import AsyncRetrieval
+from ._services import Services
 from ._threads import in_thread
 from ._throttle import Throttle
+from ._to_files import close, retrieval_to
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from ._instance import Instance
     from ._references import InstanceReference
     from ._report import Report
-    from ._retrieval import Admit
     from ._tls import Certificate, Verify
     from ._transport import SocketOption
 
@@ -129,8 +130,13 @@ class AsyncRad69:
         self._options = Options().override(options)
         if memory_budget_bytes is not None:
             whole("memory_budget_bytes", memory_budget_bytes, otherwise="None for no bound")
-        self._memory = MemoryBudget(memory_budget_bytes)
-        self._throttle = Throttle(max_bytes_per_s=max_bytes_per_s, max_requests_per_minute=max_requests_per_minute)
+        #: What the client lends to its retrieves; for this package's own.
+        self.services = Services(
+            tasks=self._open_tasks,
+            endpoint=self._endpoint_of,
+            memory=MemoryBudget(memory_budget_bytes),
+            throttle=Throttle(max_bytes_per_s=max_bytes_per_s, max_requests_per_minute=max_requests_per_minute),
+        )
         connection = Connection(
             url=url,
             auth=auth,
@@ -161,6 +167,11 @@ class AsyncRad69:
         self._opener: int | None = None
         self._loop: EventLoopToken | None = None
 
+    @property
+    def options(self) -> Options:
+        """What holds for a retrieve where it says nothing else."""
+        return self._options
+
     def __repr__(self) -> str:
         state = "closed" if self._tasks is None else "open"
         return f"<AsyncRad69 {self._endpoint.origin}, {self._options.concurrency} requests at once, {state}>"
@@ -168,7 +179,7 @@ class AsyncRad69:
     async def __aenter__(self) -> Self:
         if self._tasks is not None:
             raise RuntimeError("this client is open already: share it, or make another")
-        self._throttle.reset()
+        self.services.throttle.reset()
         async with AsyncExitStack() as stack:
             for endpoint in dict.fromkeys((self._endpoint, *self._endpoints.values())):
                 await stack.enter_async_context(endpoint)
@@ -239,7 +250,7 @@ class AsyncRad69:
         As `instances`, with a deterministic end and a report: an async context manager to iterate over.
         """
         chosen = self._options.override(options)
-        return AsyncRetrieval(self, addressed(references_from(references), chosen), chosen)
+        return AsyncRetrieval(self.services, addressed(references_from(references), chosen), chosen)
 
     async def get_dataset(self, reference: References, **options: Unpack[RetrieveOptions]) -> Dataset:
         """
@@ -293,46 +304,23 @@ class AsyncRad69:
         """
         chosen = self._options.override(options)
         wanted = addressed(references_from(references), chosen)
-        self.tasks()  # raises where the client is not open
+        self._open_tasks()  # raises where the client is not open
         files = await in_thread(partial(Download, target, existing=existing, durability=durability))
 
         try:
-            async with await self.retrieval_to(files, wanted, chosen) as retrieval:
+            async with await retrieval_to(self.services, files, wanted, chosen) as retrieval:
                 async for _ in retrieval:
                     pass
         except BaseException:
             with suppress(StorageError):  # the first error says what is wrong
-                await _finish(files)
+                await close(files)
             raise
         try:
-            await _finish(files)
+            await close(files)
         except StorageError as exc:
             exc.report = retrieval.report
             raise
         return retrieval.report
-
-    async def retrieval_to(
-        self, files: Download, wanted: tuple[InstanceReference, ...], options: Options, *, admit: Admit | None = None
-    ) -> AsyncRetrieval:
-        """A retrieve of what *files* do not have yet, which writes it there; for `download` and for jobs."""
-
-        async def keep(instances: Sequence[Instance]) -> list[StorageError | None]:
-            outcomes = await in_thread(partial(files.store, instances))
-            for instance, outcome in zip(instances, outcomes, strict=False):
-                if not isinstance(outcome, StorageError):
-                    retrieval.written(instance, str(outcome))
-            return [outcome if isinstance(outcome, StorageError) else None for outcome in outcomes]
-
-        retrieval = AsyncRetrieval(self, wanted, options, spool=files.spool, keep=keep, admit=admit)
-        # Reading what is there may take long; closed, *files* end it.
-        there = await in_thread(lambda: list(files.there(wanted)), abandon_on_cancel=True)
-        for reference, path, size_bytes in there:
-            retrieval.there(reference, str(path), size_bytes)
-        return retrieval
-
-    def options(self, changes: RetrieveOptions) -> Options:
-        """The client's options with *changes*; for jobs."""
-        return self._options.override(changes)
 
     # --- documents
 
@@ -354,11 +342,11 @@ class AsyncRad69:
         Source: ITI TF-2 3.43.
         """
         asked = document_references(documents)
-        self.tasks()  # raises where the client is not open
+        self._open_tasks()  # raises where the client is not open
         with CancelScope() as scope:
             self._asking.add(scope)
             try:
-                return await retrieve_documents(self, asked, self._options.override(options))
+                return await retrieve_documents(self.services, asked, self._options.override(options))
             finally:
                 self._asking.discard(scope)
         raise RuntimeError("the client was closed while documents were asked for")
@@ -391,24 +379,15 @@ class AsyncRad69:
 
     # --- for retrieves
 
-    def tasks(self) -> TaskGroup:
-        """The task group that workers live in; for `AsyncRetrieval`."""
+    def _open_tasks(self) -> TaskGroup:
+        """The task group that workers live in."""
         if self._tasks is None:
             raise RuntimeError("the client is not open: use it inside 'async with AsyncRad69(...) as rad69:'")
         if self._loop != current_token():
             raise RuntimeError("the client was opened in another event loop: open one in each")
         return self._tasks
 
-    def memory(self) -> MemoryBudget:
-        """What instances in flight may hold; for `AsyncRetrieval`."""
-        return self._memory
-
-    def throttle(self) -> Throttle:
-        """What keeps the client slower than it could be; for `AsyncRetrieval`."""
-        return self._throttle
-
-    def endpoint(self, repository_unique_id: str | None) -> Endpoint:
-        """Where requests for a repository go; for retrieves."""
+    def _endpoint_of(self, repository_unique_id: str | None) -> Endpoint:
         return self._endpoints.get(repository_unique_id or "", self._endpoint)
 
     async def _parsed(self, retrieval: AsyncRetrieval) -> AsyncGenerator[Dataset, None]:
@@ -431,8 +410,3 @@ async def _parse(instance: Instance) -> Dataset:
     if instance.size_bytes < _PARSE_IN_THREAD:
         return instance.dataset
     return await in_thread(lambda: instance.dataset)
-
-
-async def _finish(files: Download) -> None:
-    with CancelScope(shield=True):
-        await in_thread(files.close)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from anyio import current_time, sleep, sleep_until
 
@@ -16,26 +16,15 @@ from ._ledger import Patience
 from ._soap_request import RetrieveDocumentSet
 
 if TYPE_CHECKING:
-    from ._content import MemoryBudget
     from ._documents import DocumentReference
     from ._endpoint import Endpoint
     from ._exchange import Attempt, Document
     from ._options import Options
-    from ._throttle import Throttle
-
-
-class Owner(Protocol):
-    """What a retrieve of documents needs of its client."""
-
-    def endpoint(self, repository_unique_id: str | None) -> Endpoint: ...
-
-    def memory(self) -> MemoryBudget: ...
-
-    def throttle(self) -> Throttle: ...
+    from ._services import Services
 
 
 async def retrieve_documents(
-    owner: Owner, documents: tuple[DocumentReference, ...], options: Options
+    services: Services, documents: tuple[DocumentReference, ...], options: Options
 ) -> tuple[RetrievedDocument, ...]:
     """
     Retrieve *documents*, in their order; described at `AsyncRad69.retrieve_documents`.
@@ -50,7 +39,7 @@ async def retrieve_documents(
         places.setdefault((each.repository_unique_id, each.home_community_id), []).append(each)
     came: dict[DocumentReference, RetrievedDocument] = {}
     for (repository, _), asked in places.items():
-        came |= await _Batch(tuple(asked), options, owner, owner.endpoint(repository)).retrieve()
+        came |= await _Batch(tuple(asked), options, services, services.endpoint(repository)).retrieve()
     return tuple(came[each] for each in documents)
 
 
@@ -58,13 +47,13 @@ class _Batch:
     """The documents of one repository: asked for until all are there, as long as the options' retry rules allow."""
 
     def __init__(
-        self, asked: tuple[DocumentReference, ...], options: Options, owner: Owner, endpoint: Endpoint
+        self, asked: tuple[DocumentReference, ...], options: Options, services: Services, endpoint: Endpoint
     ) -> None:
         self._asked = {each.document_unique_id: each for each in asked}
         self._options = options
-        self._owner = owner
+        self._services = services
         self._endpoint = endpoint
-        self._manner = Manner(endpoint, options.packaging, partial(turn_of, owner.throttle()))
+        self._manner = Manner(endpoint, options.packaging, partial(turn_of, services.throttle))
         self._came: dict[DocumentReference, RetrievedDocument] = {}
 
     async def retrieve(self) -> dict[DocumentReference, RetrievedDocument]:
@@ -90,7 +79,7 @@ class _Batch:
     async def _wait_for_turn(self) -> None:
         while True:
             await sleep_until(self._endpoint.gate.opens_at)
-            await turn_of(self._owner.throttle())
+            await turn_of(self._services.throttle)
             # Else another answer has closed the gate for longer meanwhile.
             if self._endpoint.gate.opens_at <= current_time():
                 return
@@ -104,7 +93,7 @@ class _Batch:
 
         async def ask(attempt: Attempt) -> None:
             nonlocal answer
-            answer, assembly = Answer(), Assembly(self._owner.memory(), None)
+            answer, assembly = Answer(), Assembly(self._services.memory, None)
             try:
                 await exchange(
                     self._endpoint,
@@ -114,7 +103,7 @@ class _Batch:
                     deliver=self._deliver,
                     answer=answer,
                     assembly=assembly,
-                    throttle=self._owner.throttle(),
+                    throttle=self._services.throttle,
                 )
             finally:
                 assembly.close()

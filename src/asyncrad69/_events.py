@@ -106,3 +106,33 @@ Event: TypeAlias = (
 #: Called on the event loop with every event, in order: it must return at once. What it raises ends the retrieve, and is
 #: raised by its iterator as it is.
 OnEvent: TypeAlias = Callable[[Event], None]
+
+
+class Watcher:
+    """
+    Tells the caller's function. What it raises first is kept: it ends the retrieve, whose iterator raises it.
+
+    Args:
+        on_event: The function; ``None`` for nobody.
+
+    Attributes:
+        end: Ends the retrieve; until there is one to end, what the function raises is raised.
+        error: What the function raised.
+    """
+
+    def __init__(self, on_event: OnEvent | None) -> None:
+        self.end: Callable[[], object] | None = None
+        self.error: Exception | None = None
+        self._on_event = on_event
+
+    def tell(self, event: Event) -> None:
+        """*event* has happened."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as exc:
+            if self.end is None:
+                raise
+            self.error = self.error or exc
+            self.end()

@@ -166,7 +166,7 @@ class Job:
             client=client,
             target=target,
             # What is lost is in the job; no error has to say so.
-            options=client.options({**options, "on_failure": "report"}),
+            options=client.options.override({**options, "on_failure": "report"}),
             shard=shard,
             rules=rules or Rules(),
             existing=existing,

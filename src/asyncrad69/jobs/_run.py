@@ -14,6 +14,7 @@ from asyncrad69._download import Download
 from asyncrad69._errors import ConnectionFailed, Rad69Error, RegistryError, ServerBusy
 from asyncrad69._events import InstanceFailed, RetrieveFinished
 from asyncrad69._plan import addressed
+from asyncrad69._to_files import retrieval_to
 
 from ._records import JobRecords
 from ._store import START
@@ -116,7 +117,9 @@ class Runner:
         """One retrieve; whether to go on to the next, or to ask for the rest of this one again."""
         self._failures = {}
         wanted = addressed(pending, self.options)
-        retrieval = await self.client.retrieval_to(files, wanted, self.options, admit=partial(self._admit, files.root))
+        retrieval = await retrieval_to(
+            self.client.services, files, wanted, self.options, admit=partial(self._admit, files.root)
+        )
         self._retrieval = retrieval
         try:
             async with retrieval:
