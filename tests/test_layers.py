@@ -34,7 +34,7 @@ FLOORS = [
         "_soap_request",
         "audit",
     },
-    {"_handover", "_instance", "_ledger", "_options", "_pace", "_plan", "_throttle"},
+    {"_instance", "_ledger", "_options", "_pace", "_patience", "_plan", "_throttle"},
     {
         "_asking",
         "_connection",
@@ -45,6 +45,7 @@ FLOORS = [
         "_examination",
         "_exchange",
         "_files",
+        "_handover",
         "_http_client",
         "_http_errors",
         "_identity",

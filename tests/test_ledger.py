@@ -29,7 +29,8 @@ from asyncrad69 import (
     XDSTooMuchError,
 )
 from asyncrad69._dicom import Facts
-from asyncrad69._ledger import Ledger, Patience
+from asyncrad69._ledger import Ledger
+from asyncrad69._patience import Patience
 from asyncrad69._plan import Request
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from ._options import whole
 from ._security_header import read_security_header
 from ._threads import in_thread
 from ._tls import tls_context
-from ._transport import KEEP_ALIVE, DirectTransport, SocketOption, check_socket_options, on_asyncio
-from ._transport._backend import READ_SIZE
+from ._transport import KEEP_ALIVE, READ_SIZE, DirectTransport, SocketOption, check_socket_options, on_asyncio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

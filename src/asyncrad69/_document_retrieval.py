@@ -12,7 +12,7 @@ from ._content import Assembly
 from ._documents import RetrievedDocument
 from ._errors import InstanceNotAvailable, Rad69Error, ServerBusy, TruncatedResponse
 from ._exchange import Answer, Manner, exchange, turn_of
-from ._ledger import Patience
+from ._patience import Patience
 from ._soap_request import RetrieveDocumentSet
 
 if TYPE_CHECKING:

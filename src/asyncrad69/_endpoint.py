@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +16,7 @@ from ._errors import ConnectionLost, TransferTimeout
 from ._http_client import library_of
 from ._http_errors import CLIENT_HINT, ErrorTable, error_table, translated
 from ._identity import Identity
+from ._patience import Gate
 from ._transport import BODY
 from ._version import __version__
 
@@ -33,22 +33,6 @@ T = TypeVar("T")
 
 #: The head of a reply, and its body in blocks.
 Exchanging: TypeAlias = "AbstractAsyncContextManager[tuple[Response, AsyncIterator[bytes]]]"
-
-
-class Gate:
-    """
-    Closed while a source that said it is busy wants to be left alone. One for all retrieves of a client.
-
-    Attributes:
-        opens_at: When the next request may go out, by the event loop's clock.
-    """
-
-    def __init__(self) -> None:
-        self.opens_at: float = -math.inf
-
-    def close_until(self, time: float) -> None:
-        """Let nothing through before *time*."""
-        self.opens_at = max(self.opens_at, time)
 
 
 class Response:

@@ -1,4 +1,4 @@
-"""From the tasks that bring to the one that takes, without a buffer. No I/O."""
+"""From the tasks that bring to the one that takes, without a buffer."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ from anyio import (
 from ._errors import ConnectionFailed, Rad69Error, ServerBusy, StorageError, without_frames
 from ._events import RetrieveFinished, RetryScheduled
 from ._exchange import Manner
-from ._ledger import Patience
 from ._pace import Pace
+from ._patience import Patience
 from ._plan import Request, requests
 
 if TYPE_CHECKING:
