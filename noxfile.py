@@ -75,6 +75,7 @@ PURE_ROOMS = [
         "_kos",
         "_lazy",
         "_ledger",
+        "_limits",
         "_multipart",
         "_options",
         "_pace",

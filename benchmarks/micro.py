@@ -10,8 +10,8 @@ from pydicom import dcmread
 
 from asyncrad69 import AS_STORED, InstanceReference
 from asyncrad69._dicom import examine
+from asyncrad69._limits import Limits
 from asyncrad69._multipart import MultipartDecoder
-from asyncrad69._options import Limits
 from asyncrad69._soap_request import RetrieveImagingDocumentSet, mtom_body, new_message_id
 
 from .cases import CT, KIB, SMALL
@@ -58,16 +58,7 @@ def _multipart_body() -> bytes:
 
 
 def _decode(body: bytes, size: int) -> None:
-    limits = Limits()
-    decoder = MultipartDecoder(
-        BOUNDARY,
-        max_preamble=limits.max_preamble,
-        max_header_line=limits.max_header_line,
-        max_header_count=limits.max_header_count,
-        max_headers=limits.max_headers,
-        max_parts=_PARTS,
-        max_boundary=limits.max_boundary,
-    )
+    decoder = MultipartDecoder(BOUNDARY, Limits().of_reply(_PARTS))
     for start in range(0, len(body), size):
         for _ in decoder.feed(body[start : start + size]):
             pass

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 from asyncrad69 import Rad69Error
-from asyncrad69._reply import Part, Reply, ReplyLimits
+from asyncrad69._limits import Limits
+from asyncrad69._reply import Part, Reply
 from asyncrad69._soap import DocumentResponse, Manifest
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def simple(root: str, *, content_type: str = "application/soap+xml; charset=utf-
 
 # --- reading them back ---------------------------------------------------------------------------------
 
-LIMITS: Final = ReplyLimits(
+LIMITS: Final = Limits(
     max_root=1 << 20,
     max_fault=1 << 20,
     max_xml_depth=64,
@@ -318,7 +319,7 @@ class Read:
         )
 
 
-def read(written: Written, *, cuts: Iterable[bytes] | None = None, limits: ReplyLimits = LIMITS) -> Read:
+def read(written: Written, *, cuts: Iterable[bytes] | None = None, limits: Limits = LIMITS) -> Read:
     """Feed *written* to a `Reply`, whole or as *cuts*."""
     result = Read()
     try:
@@ -353,7 +354,7 @@ def singly(body: bytes) -> Iterable[bytes]:
     return (body[index : index + 1] for index in range(len(body)))
 
 
-def read_all_ways(written: Written, *, limits: ReplyLimits = LIMITS) -> Read:
+def read_all_ways(written: Written, *, limits: Limits = LIMITS) -> Read:
     """Read *written* whole, byte by byte, and with a tail; all of them must agree."""
     whole = read(written, limits=limits)
     assert read(written, cuts=singly(written.body), limits=limits).gist == whole.gist

@@ -14,8 +14,8 @@ import pydicom
 import pytest
 from pydicom.uid import UID
 
-from asyncrad69 import InvalidInstanceError, InvalidReferenceError, _dicom
-from asyncrad69._dicom import Bounds, examine, read_dataset, read_header
+from asyncrad69 import InvalidInstanceError, InvalidReferenceError, Limits, _dicom
+from asyncrad69._dicom import examine, read_dataset, read_header
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.70"
@@ -303,12 +303,12 @@ def test_sequences_nest_up_to_a_depth(depth: int) -> None:
 @pytest.mark.parametrize(
     ("bounds", "exceeded"),
     [
-        (Bounds(), "max_dicom_inflation"),
-        (Bounds(max_dicom_inflation=2000), None),
-        (Bounds(max_dicom_inflation=2000, max_part=1 << 20), "max_part"),
+        (Limits(), "max_dicom_inflation"),
+        (Limits(max_dicom_inflation=2000), None),
+        (Limits(max_dicom_inflation=2000, max_part=1 << 20), "max_part"),
     ],
 )
-def test_a_deflated_data_set_inflates_up_to_its_bounds(bounds: Bounds, exceeded: str | None) -> None:
+def test_a_deflated_data_set_inflates_up_to_its_bounds(bounds: Limits, exceeded: str | None) -> None:
     """By its ratio and by its size; which of them it was is said."""
     pixel_data = LITTLE(0x7FE00010, "OB", bytes(2 << 20))
     facts = examine(file(deflated(pixel_data), DEFLATED), bounds)

@@ -20,7 +20,17 @@ PACKAGE = Path(asyncrad69.__file__).parent
 
 # From the ground up. A room imports from its own floor or from a lower one.
 FLOORS = [
-    {"_version", "_lazy", "_documents", "_errors", "_references", "_events", "_report", "_transfer_syntaxes"},
+    {
+        "_version",
+        "_lazy",
+        "_documents",
+        "_errors",
+        "_limits",
+        "_references",
+        "_events",
+        "_report",
+        "_transfer_syntaxes",
+    },
     {
         "_content_encoding",
         "_dataset",

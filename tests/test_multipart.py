@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from asyncrad69 import Limits
 from asyncrad69._errors import LimitExceeded, MultipartError, TruncatedResponse
 from asyncrad69._multipart import MultipartDecoder, Segment, content_type
 
@@ -29,7 +30,7 @@ def decode(pieces: Iterable[bytes], boundary: str | None = "B", **limits: int) -
     """The parts of a body, and how it ended: ``""`` or the error's class and text."""
     parts: list[Part] = []
     try:
-        decoder = MultipartDecoder(boundary, **(LIMITS | limits))
+        decoder = MultipartDecoder(boundary, Limits(**(LIMITS | limits)))
         for piece in pieces:
             for event in decoder.feed(piece):
                 if isinstance(event, Segment):
@@ -131,7 +132,7 @@ def test_headers_are_read_as_written() -> None:
     head = (
         b"content-TYPE:  Application/DICOM; x=y ; charset=Z \r\nX.Y: \xe9\r\nContent-Id:\r\n <a@b>\t\r\nContent-ID: <c>"
     )
-    decoder = MultipartDecoder("B", **(LIMITS | {"max_header_count": 5}))
+    decoder = MultipartDecoder("B", Limits(**(LIMITS | {"max_header_count": 5})))
     segment = next(decoder.feed(b"--B\r\n" + head + b"\r\n\r\n"))
     assert isinstance(segment, Segment)
     assert (segment.content_type, segment.charset, segment.content_id) == ("application/dicom", "Z", "a@b")
@@ -141,7 +142,7 @@ def test_headers_are_read_as_written() -> None:
 
 def test_a_part_without_headers_has_the_defaults() -> None:
     """RFC 2046 5.1: no header is needed."""
-    segment = next(MultipartDecoder("B", **LIMITS).feed(b"--B\r\n\r\n"))
+    segment = next(MultipartDecoder("B", Limits(**LIMITS)).feed(b"--B\r\n\r\n"))
     assert isinstance(segment, Segment)
     assert (segment.content_type, segment.charset, segment.content_id, segment.transfer_encoding) == (
         None,
@@ -231,7 +232,7 @@ def test_a_boundary_beyond_ascii_is_compared_by_its_bytes() -> None:
 
 def test_after_the_closing_delimiter_nothing_is_read() -> None:
     """The decoder is complete at the two dashes, and stays so whatever comes."""
-    decoder = MultipartDecoder("B", **LIMITS)
+    decoder = MultipartDecoder("B", Limits(**LIMITS))
     assert not decoder.complete
     assert [*decoder.feed(b"--B--")] == []
     assert decoder.complete
@@ -241,7 +242,7 @@ def test_after_the_closing_delimiter_nothing_is_read() -> None:
 
 def test_a_large_piece_is_not_copied() -> None:
     """The bytes of a part are a view of what was fed."""
-    decoder = MultipartDecoder("B", **LIMITS)
+    decoder = MultipartDecoder("B", Limits(**LIMITS))
     first = b"--B\r\n\r\n" + b"x" * 1000
     events: list[Any] = [*decoder.feed(first)]
     assert isinstance(events[1], memoryview)

@@ -112,8 +112,8 @@ def test_transfer_syntaxes_keep_their_order_once() -> None:
 
 def test_parts_follow_what_was_asked() -> None:
     """The limit of parts grows with the request, unless it is given."""
-    assert Limits().parts(10) == 36
-    assert Limits(max_parts=3).parts(10) == 3
+    assert Limits().of_reply(10).max_parts == 36
+    assert Limits(max_parts=3).of_reply(10).max_parts == 3
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_parts_follow_what_was_asked() -> None:
     [
         ({"max_part": None}, TypeError, "max_part is a whole number; not None"),
         ({"max_headers": "64"}, TypeError, "max_headers is a whole number; not '64'"),
-        ({"max_part": -1}, ValueError, "max_part is a whole number, of at least 1; not -1"),
-        ({"max_parts": 0}, ValueError, "max_parts is a whole number, of at least 1; not 0"),
+        ({"max_part": -1}, ValueError, "max_part is a whole number, of at least 0; not -1"),
+        ({"max_parts": -1}, ValueError, "max_parts is a whole number, of at least 0; not -1"),
     ],
 )
 def test_limits_are_checked(given: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from asyncrad69 import Rad69Error
+from asyncrad69 import Limits, Rad69Error
 from asyncrad69._content_encoding import content_decoder
 from asyncrad69._dicom import examine
 from asyncrad69._multipart import MultipartDecoder, Segment, content_type
@@ -68,15 +68,10 @@ def decode(pieces: Sequence[bytes], boundary: str | None) -> tuple[object, ...]:
     """The parts that came to their end, how many began, and what ended the reading."""
     parts: list[list[object]] = []
     ended = 0
-    decoder = MultipartDecoder(
-        boundary,
-        max_preamble=60,
-        max_header_line=40,
-        max_header_count=3,
-        max_headers=60,
-        max_parts=6,
-        max_boundary=20,
+    limits = Limits(
+        max_preamble=60, max_header_line=40, max_header_count=3, max_headers=60, max_parts=6, max_boundary=20
     )
+    decoder = MultipartDecoder(boundary, limits)
     try:
         for piece in pieces:
             for event in decoder.feed(piece):

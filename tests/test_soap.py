@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from asyncrad69 import DocumentReference, InstanceReference, LimitExceeded, SoapError, SoapFault, _errors as errors
+from asyncrad69 import (
+    DocumentReference,
+    InstanceReference,
+    LimitExceeded,
+    Limits,
+    SoapError,
+    SoapFault,
+    _errors as errors,
+)
 from asyncrad69._multipart import MultipartDecoder, Segment, content_type
 from asyncrad69._soap import read_manifest
 from asyncrad69._soap_request import (
@@ -165,15 +173,8 @@ def test_mtom_packaging_is_one_root_part() -> None:
     """The body decodes to the envelope alone, under the Content-ID that start names; action equals wsa:Action."""
     header, body = mtom_body(b"<x/>", ACTION)
     media_type, parameters = content_type(header)
-    decoder = MultipartDecoder(
-        parameters["boundary"],
-        max_preamble=0,
-        max_header_line=200,
-        max_header_count=3,
-        max_headers=500,
-        max_parts=1,
-        max_boundary=70,
-    )
+    limits = Limits(max_preamble=1, max_header_line=200, max_header_count=3, max_headers=500, max_parts=1)
+    decoder = MultipartDecoder(parameters["boundary"], limits)
     segment, *data, end = decoder.feed(body)
     decoder.finish()
     assert isinstance(segment, Segment)

@@ -65,7 +65,8 @@ from ._events import (
     SeriesFinished,
 )
 from ._lazy import imported_later
-from ._options import Limits, Options, Retry, Timeout
+from ._limits import Limits
+from ._options import Options, Retry, Timeout
 from ._reference_files import references_from_table
 from ._references import InstanceReference, references_from
 from ._report import Report, Row

@@ -14,7 +14,7 @@ from anyio import current_time
 from ._content import Assembly
 from ._errors import ExistingFileError, InvalidInstanceError, Rad69Error, without_frames
 from ._events import InstanceVerified, RequestFinished, RequestStarted
-from ._examination import bounds_of, examined
+from ._examination import examined
 from ._exchange import Answer, exchange
 from ._handover import Handover
 from ._instance import Instance
@@ -69,7 +69,6 @@ class Asking:
         self._watcher = watcher
         self._spool = spool
         self._store = store
-        self._bounds = bounds_of(options.limits)
 
     async def ask(self, request: Request, endpoint: Endpoint, pace: Pace, attempt: Attempt) -> None:
         """
@@ -169,7 +168,7 @@ class Asking:
 
     async def _identified(self, document: Document) -> Instance | None:
         """The instance that a document is, entered as delivered; ``None`` if it is not to be."""
-        facts = await examined(document, self._bounds)
+        facts = await examined(document, self._options.limits)
         error = None
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)

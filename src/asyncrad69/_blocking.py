@@ -22,7 +22,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._client import AsyncRad69
 from ._errors import InvalidInstanceError, Rad69Error
-from ._options import KIB, MIB
+from ._limits import KIB, MIB
 from ._qido import expand
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from ._download import Download
 from ._endpoint import Endpoint
 from ._errors import IncompleteRetrieveError, InvalidInstanceError, StorageError
 from ._kos import references_from_document
-from ._options import KIB, MIB, Options, RetrieveOptions, whole
+from ._limits import KIB, MIB, whole
+from ._options import Options, RetrieveOptions
 from ._plan import addressed
 from ._references import References, references_from, valid_uid
 from ._retrieval import AsyncRetrieval

@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from ._http_client import AuthFlow, HTTPClient, check_auth_flow, check_client, is_auth_flow
-from ._options import whole
+from ._limits import whole
 from ._security_header import read_security_header
 from ._threads import in_thread
 from ._tls import tls_context

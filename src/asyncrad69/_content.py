@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from anyio import Event
 
 from ._errors import unwritable
-from ._options import MIB
+from ._limits import MIB
 from ._threads import in_thread
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from pydicom.errors import InvalidDicomError
 
 from ._dataset import maybe_dataset
 from ._errors import InvalidInstanceError, InvalidReferenceError
+from ._limits import Limits
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -68,23 +69,6 @@ _WANTED = _PIXELS | {_SOP_INSTANCE, _STUDY, _SERIES, _SAMPLES, _PHOTOMETRIC, _FR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """
-    How far to follow a document.
-
-    Attributes:
-        max_dicom_depth: Sequences in sequences.
-        max_dicom_inflation: The ratio of a deflated data set (PS3.5 A.5) to its compressed form; a real one stays
-            below 50.
-        max_part: Bytes of a data set once inflated.
-    """
-
-    max_dicom_depth: int = 32
-    max_dicom_inflation: int = 200
-    max_part: int = 4 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """
     What a document says about itself.
@@ -96,7 +80,7 @@ class Facts:
         study_instance_uid: See above.
         transfer_syntax_uid: From its file meta information (0002,0010).
         flaw: Why it is not whole, free of values; ``None`` if it is.
-        exceeded: Which of the `Bounds` ended the walk, if one did.
+        exceeded: Which of the `Limits` ended the walk, if one did.
     """
 
     sop_instance_uid: str = ""
@@ -108,7 +92,7 @@ class Facts:
     exceeded: str | None = None
 
 
-_DEFAULT_BOUNDS = Bounds()
+_DEFAULT_LIMITS = Limits()
 
 
 class _Flaw(Exception):
@@ -123,7 +107,7 @@ class _Exceeded(_Flaw):
         self.bound = bound
 
 
-def examine(data: bytes | mmap, bounds: Bounds = _DEFAULT_BOUNDS) -> Facts:
+def examine(data: bytes | mmap, limits: Limits = _DEFAULT_LIMITS) -> Facts:
     """
     Walk a DICOM file (PS3.10) from end to end and say what it is.
 
@@ -134,7 +118,7 @@ def examine(data: bytes | mmap, bounds: Bounds = _DEFAULT_BOUNDS) -> Facts:
 
     Args:
         data: The file.
-        bounds: How far to follow it.
+        limits: How far to follow it.
 
     Never raises for what *data* holds: `Facts.flaw` says what is wrong with it.
     """
@@ -147,7 +131,7 @@ def examine(data: bytes | mmap, bounds: Bounds = _DEFAULT_BOUNDS) -> Facts:
     flaw, exceeded = None, None
     try:
         start = _walk_meta(data, meta)
-        _walk_dataset(data, start, _uid(meta.get(_TRANSFER_SYNTAX)), found, bounds)
+        _walk_dataset(data, start, _uid(meta.get(_TRANSFER_SYNTAX)), found, limits)
     except _Flaw as exc:
         flaw, exceeded = str(exc), exc.bound if isinstance(exc, _Exceeded) else None
     except (struct_error, IndexError):
@@ -269,20 +253,20 @@ def _walk_meta(data: Bytes, meta: dict[int, Bytes]) -> int:
     return position
 
 
-def _walk_dataset(data: Bytes, position: int, transfer_syntax: str, found: dict[int, Bytes], bounds: Bounds) -> None:
+def _walk_dataset(data: Bytes, position: int, transfer_syntax: str, found: dict[int, Bytes], limits: Limits) -> None:
     if transfer_syntax == _DEFLATED:
-        data, position = _inflate(data[position:], bounds), 0
+        data, position = _inflate(data[position:], limits), 0
     if position == len(data):
         raise _Flaw("has no data set")
     encoding = _EXPLICIT_BIG_ENCODING if transfer_syntax == _EXPLICIT_BIG else _EXPLICIT_LITTLE_ENCODING
     if transfer_syntax == _IMPLICIT_LITTLE or not bytes(data[position + 4 : position + 6]).isalpha():
         encoding = _IMPLICIT_LITTLE_ENCODING
-    length = _walk_elements(data, position, encoding, found, bounds)
+    length = _walk_elements(data, position, encoding, found, limits)
     if length == 0 or (length != _UNDEFINED and transfer_syntax in _NATIVE):
         _check_pixel_length(found, length, encoding)
 
 
-def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[int, Bytes], bounds: Bounds) -> int:
+def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[int, Bytes], limits: Limits) -> int:
     """
     Walk from *position* to the last byte, and put the values we want into *found*.
 
@@ -301,7 +285,7 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
         tag, vr, length, value = encoding.header(data, position)
         position = value + length
         if length == _UNDEFINED:
-            position = _walk_undefined(data, value, vr, tag, encoding, bounds)
+            position = _walk_undefined(data, value, vr, tag, encoding, limits)
         if tag in _PIXELS:
             pixel_length = length if tag == _PIXEL_DATA else _UNDEFINED
         elif tag in _WANTED:
@@ -318,11 +302,11 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
 
 
 def _walk_undefined(
-    data: Bytes, position: int, vr: bytes, tag: int, encoding: _Encoding, bounds: Bounds, depth: int = 1
+    data: Bytes, position: int, vr: bytes, tag: int, encoding: _Encoding, limits: Limits, depth: int = 1
 ) -> int:
     """Step over a value of undefined length (PS3.5 7.5, A.4); returns where the next element begins."""
-    if depth > bounds.max_dicom_depth:
-        raise _Exceeded(f"nests sequences deeper than {bounds.max_dicom_depth}", "max_dicom_depth")
+    if depth > limits.max_dicom_depth:
+        raise _Exceeded(f"nests sequences deeper than {limits.max_dicom_depth}", "max_dicom_depth")
     if vr == b"UN":  # PS3.5 6.2.2, note 4: its items are in implicit VR little endian
         encoding = _IMPLICIT_LITTLE_ENCODING
     fragments = tag == _PIXEL_DATA or vr in {b"OB", b"OW"}
@@ -337,16 +321,16 @@ def _walk_undefined(
         elif fragments:
             raise _Flaw("has a pixel data fragment of undefined length")
         else:
-            position = _walk_item(data, value, encoding, bounds, depth)
+            position = _walk_item(data, value, encoding, limits, depth)
 
 
-def _walk_item(data: Bytes, position: int, encoding: _Encoding, bounds: Bounds, depth: int) -> int:
+def _walk_item(data: Bytes, position: int, encoding: _Encoding, limits: Limits, depth: int) -> int:
     while True:
         tag, vr, length, value = encoding.header(data, position)
         if tag == _ITEM_END:
             return value
         if length == _UNDEFINED:
-            position = _walk_undefined(data, value, vr, tag, encoding, bounds, depth + 1)
+            position = _walk_undefined(data, value, vr, tag, encoding, limits, depth + 1)
         else:
             position = _end(data, value, length, "a sequence item")
 
@@ -357,9 +341,9 @@ def _end(data: Bytes, value: int, length: int, what: str) -> int:
     return value + length
 
 
-def _inflate(deflated: Bytes, bounds: Bounds) -> bytes:
-    by_ratio = max(_INFLATED_ALWAYS, len(deflated) * bounds.max_dicom_inflation)
-    limit = min(by_ratio, bounds.max_part)
+def _inflate(deflated: Bytes, limits: Limits) -> bytes:
+    by_ratio = max(_INFLATED_ALWAYS, len(deflated) * limits.max_dicom_inflation)
+    limit = min(by_ratio, limits.max_part)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)  # PS3.5 A.5: RFC 1951, without a zlib header
     inflated = inflater.decompress(deflated, limit)
     if inflater.unconsumed_tail:

@@ -15,7 +15,8 @@ from ._dicom import Facts, examine
 from ._errors import ExistingFileError, StorageError, unwritable, without_frames
 from ._files import PathTemplate, make_folder, publish
 from ._journal import Entry, Journal, Records
-from ._options import MIB, one_of
+from ._limits import MIB
+from ._options import one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

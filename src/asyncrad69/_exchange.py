@@ -13,7 +13,7 @@ from anyio import current_time, sleep_until
 from ._content_encoding import content_decoder
 from ._errors import HTTPStatusRefused, Rad69Error, SoapError, SoapFault
 from ._events import BytesReceived
-from ._reply import Part, Reply, ReplyEvent, ReplyLimits, check_status
+from ._reply import Part, Reply, ReplyEvent, check_status
 from ._soap import DocumentResponse, Manifest
 from ._soap_request import ACCEPT, mtom_body, new_message_id, simple_body
 from ._threads import in_thread
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._endpoint import Endpoint
     from ._identity import Proof
     from ._instance import Content
-    from ._options import Limits, Options, Packaging
+    from ._options import Options, Packaging
     from ._soap_request import Question
     from ._throttle import Throttle
 
@@ -116,7 +116,7 @@ async def exchange(
         reply = Reply(
             http_status=response.status,
             content_type=response.content_type,
-            limits=reply_limits(options.limits, question.asked),
+            limits=options.limits.of_reply(question.asked),
         )
         answer.remarks = reply.remarks
         decoder = content_decoder(response.content_encoding, max_inflation=options.limits.max_inflation)
@@ -148,22 +148,6 @@ async def turn_of(throttle: Throttle) -> bool:
 async def _envelope(question: Question, *, to: str, message_id: str, security_header: bytes) -> bytes:
     write = partial(question.xml, to=to, message_id=message_id, security_header=security_header)
     return await in_thread(write) if question.asked > _MANY_INSTANCES else write()
-
-
-def reply_limits(limits: Limits, asked: int) -> ReplyLimits:
-    """The limits of a reply to a request for *asked* instances."""
-    return ReplyLimits(
-        max_root=limits.max_root,
-        max_fault=limits.max_fault,
-        max_xml_depth=limits.max_xml_depth,
-        max_part=limits.max_part,
-        max_preamble=limits.max_preamble,
-        max_header_line=limits.max_header_line,
-        max_header_count=limits.max_header_count,
-        max_headers=limits.max_headers,
-        max_parts=limits.parts(asked),
-        max_boundary=limits.max_boundary,
-    )
 
 
 class _Reading:

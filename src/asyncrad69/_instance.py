@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from ._dicom import Dataset, read_dataset
-from ._options import MIB
+from ._limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from anyio import Event, create_task_group
 
 from ._errors import Rad69Error, without_frames
-from ._options import MIB
+from ._limits import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

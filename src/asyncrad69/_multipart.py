@@ -19,6 +19,7 @@ The only room that knows multipart.
 from __future__ import annotations
 
 import re
+import sys
 from email.message import Message
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -29,6 +30,8 @@ from ._errors import LimitExceeded, MultipartError, Rad69Error, TruncatedRespons
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
+
+    from ._limits import Limits
 
 
 def _require_push_parser(package: object) -> None:
@@ -109,36 +112,14 @@ class MultipartDecoder:
 
     Args:
         boundary: The boundary parameter; ``None`` reads it off the first line, for a source that names none.
-        max_preamble: Bytes before the first delimiter.
-        max_header_line: Bytes of one header line.
-        max_header_count: Header lines of one part.
-        max_headers: Bytes of all header lines of one part.
-        max_parts: Parts.
-        max_boundary: Bytes of the boundary.
+        limits: What to read at most; `Limits.of_reply`.
 
     Raises:
         MultipartError, LimitExceeded: The boundary is empty, or too long.
     """
 
-    def __init__(
-        self,
-        boundary: str | None,
-        *,
-        max_preamble: int,
-        max_header_line: int,
-        max_header_count: int,
-        max_headers: int,
-        max_parts: int,
-        max_boundary: int,
-    ) -> None:
-        self._limits = {
-            "max_preamble": max_preamble,
-            "max_header_line": max_header_line,
-            "max_header_count": max_header_count,
-            "max_headers": max_headers,
-            "max_parts": max_parts,
-        }
-        self._max_boundary = max_boundary
+    def __init__(self, boundary: str | None, limits: Limits) -> None:
+        self._limits = limits
         self._parser: _RelatedParser | None = None
         self._head = b""
         if boundary is not None:
@@ -176,25 +157,25 @@ class MultipartDecoder:
     def _sniff(self, data: bytes) -> bytes:
         """Find the boundary in the first line that is not blank; keep *data* until that is there."""
         start = data.lstrip(b"\r\n")
-        if len(data) - len(start) > self._limits["max_preamble"]:
-            raise _exceeded("max_preamble", self._limits["max_preamble"])
+        if len(data) - len(start) > self._limits.max_preamble:
+            raise _exceeded("max_preamble", self._limits.max_preamble)
         line, end, _ = start.partition(b"\n")
-        is_long = len(line) > self._max_boundary + _MAX_PADDING
+        is_long = len(line) > self._limits.max_boundary + _MAX_PADDING
         if not end and not is_long:
             self._head = data
             return b""
         if not line.startswith(b"--"):
             raise MultipartError("the reply names no boundary, and does not begin with a delimiter")
         if is_long:
-            raise _exceeded("max_boundary", self._max_boundary)
+            raise _exceeded("max_boundary", self._limits.max_boundary)
         self._parser = self._make_parser(line[2:].rstrip(b" \t\r"))
         return data
 
     def _make_parser(self, boundary: bytes) -> _RelatedParser:
         if not boundary:
             raise MultipartError("the boundary is empty")
-        if len(boundary) > self._max_boundary:
-            raise _exceeded("max_boundary", self._max_boundary)
+        if len(boundary) > self._limits.max_boundary:
+            raise _exceeded("max_boundary", self._limits.max_boundary)
         try:
             return _RelatedParser(boundary, self._limits)
         except multipart.MultipartError as exc:
@@ -246,12 +227,12 @@ _UNDECIDED: Final = "undecided"
 class _RelatedParser(multipart.PushMultipartParser):
     """See the module: what is replaced, and why."""
 
-    def __init__(self, boundary: bytes, limits: dict[str, int]) -> None:
+    def __init__(self, boundary: bytes, limits: Limits) -> None:
         super().__init__(
             boundary,
-            max_header_size=limits["max_header_line"],
-            max_header_count=limits["max_header_count"],
-            max_segment_count=limits["max_parts"],
+            max_header_size=limits.max_header_line,
+            max_header_count=limits.max_header_count,
+            max_segment_count=sys.maxsize if limits.max_parts is None else limits.max_parts,
             header_charset="latin-1",
         )
         self._limits = limits
@@ -407,7 +388,8 @@ class _RelatedParser(multipart.PushMultipartParser):
             self.closed = True
             return
         self._parts += 1
-        self._check("max_parts", self._parts)
+        if self._limits.max_parts is not None:
+            self._check("max_parts", self._parts)
         self._where = _HEADER
         self._header_lines, self._headers_size = [], 0
 
@@ -432,8 +414,9 @@ class _RelatedParser(multipart.PushMultipartParser):
         return Segment(headerlist)
 
     def _check(self, limit: str, value: int) -> None:
-        if value > self._limits[limit]:
-            raise _LimitReached(limit, self._limits[limit])
+        maximum: int = getattr(self._limits, limit)
+        if value > maximum:
+            raise _LimitReached(limit, maximum)
 
 
 def _view(buffer: bytes, start: int, end: int) -> bytes | memoryview:

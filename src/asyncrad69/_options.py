@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 
 from ._errors import Rad69Error
+from ._limits import Limits, whole
 from ._references import valid_addressing, valid_uid
 from ._soap_request import ACTIONS, Transaction
 from ._transfer_syntaxes import AS_STORED, FORBIDDEN
@@ -24,9 +25,6 @@ Identity: TypeAlias = Literal["study", "instance", "content-id"]
 InvalidInstances: TypeAlias = Literal["refuse", "deliver"]
 
 T = TypeVar("T")
-
-KIB = 1024
-MIB = 1024 * KIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,55 +83,6 @@ class Retry:
         whole("attempts", self.attempts, least=1)
         if not 0 <= self.wait_initial_s <= self.wait_max_s:
             raise ValueError("0 <= wait_initial_s <= wait_max_s, in seconds")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """
-    What we are willing to read, in bytes unless the name says otherwise.
-
-    A source within the standard stays far below them; they keep a broken or hostile one from filling memory.
-
-    Args:
-        max_preamble: Before the first delimiter (RFC 2046 5.1.1 allows any).
-        max_header_line: One header line of a part, continuations included.
-        max_header_count: Header lines of one part.
-        max_headers: All header lines of one part together.
-        max_parts: Parts of one reply; ``None`` is twice the instances asked for, and 16.
-        max_boundary: The boundary parameter (RFC 2046 5.1.1 says 70; nobody checks).
-        max_root: The root part, or a reply that is one XML document. A source may put the images inside the
-            XML (ITI TF-2 appendix V.8.2), so it is as large as a series.
-        max_fault: The same, where the HTTP status says that it can only be a fault.
-        max_xml_depth: Elements of the SOAP envelope in elements. A fault's detail nests deepest; an answer has 7.
-        max_part: One instance, as it comes; if it is deflated, inflated too.
-        max_dicom_depth: Sequences in sequences. Enhanced objects and structured reports stay below 15.
-        max_dicom_inflation: The ratio of a deflated data set (PS3.5 A.5) to its compressed form.
-        max_inflation: The ratio of a body to its compressed form, where a proxy compressed it unasked.
-    """
-
-    max_preamble: int = 64 * KIB
-    max_header_line: int = 16 * KIB
-    max_header_count: int = 64
-    max_headers: int = 64 * KIB
-    max_parts: int | None = None
-    max_boundary: int = 1024
-    max_root: int = 512 * MIB
-    max_fault: int = 64 * KIB
-    max_xml_depth: int = 64
-    max_part: int = 4096 * MIB
-    max_dicom_depth: int = 32
-    max_dicom_inflation: int = 200
-    max_inflation: int = 200
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is not None or each.name != "max_parts":
-                whole(each.name, value, least=1)
-
-    def parts(self, asked: int) -> int:
-        """The most parts in the reply to a request for *asked* instances."""
-        return 2 * asked + 16 if self.max_parts is None else self.max_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,21 +209,6 @@ class RetrieveOptions(TypedDict, total=False):
     transaction: Transaction
     to: str | None
     on_event: OnEvent | None
-
-
-def whole(name: str, value: object, *, least: int = 0, otherwise: str = "") -> None:
-    """
-    Check that *value* is a whole number.
-
-    Raises:
-        TypeError: It is none.
-        ValueError: It is less than *least*.
-    """
-    what = f"{name} is a whole number" + (f", or {otherwise}" if otherwise else "")
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{what}; not {value!r}")
-    if value < least:
-        raise ValueError(f"{what}, of at least {least}; not {value}")
 
 
 def one_of(name: str, value: T, allowed: tuple[T, ...]) -> T:

@@ -13,8 +13,9 @@ from ._connection import Connection, ConnectionOptions
 from ._content_encoding import content_decoder
 from ._endpoint import Endpoint
 from ._errors import InvalidReferenceError, LimitExceeded, QidoError
+from ._limits import MIB
 from ._multipart import shown
-from ._options import MIB, Timeout
+from ._options import Timeout
 from ._references import InstanceReference, valid_addressing, valid_uid
 from ._reply import status_error
 

@@ -30,27 +30,13 @@ from ._soap import SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE, DocumentResponse, Manifest, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ._limits import Limits
+
 _XML_MEDIA_TYPES = frozenset((SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE, "text/xml", "application/xml"))
 _ROOT_MEDIA_TYPES = frozenset((SOAP_MEDIA_TYPE, XOP_MEDIA_TYPE))
 
 # A root part beyond this takes long enough to parse to hold up an event loop (about 10 ms).
 _LONG_ROOT = 32 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyLimits:
-    """Sizes in bytes, counts as they are; described at `asyncrad69.Limits`."""
-
-    max_root: int
-    max_fault: int
-    max_xml_depth: int
-    max_part: int
-    max_preamble: int
-    max_header_line: int
-    max_header_count: int
-    max_headers: int
-    max_parts: int
-    max_boundary: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +123,7 @@ class Reply:
         remarks: Deviations from the standard that were tolerated, for the report.
     """
 
-    def __init__(self, *, http_status: int, content_type: str, limits: ReplyLimits) -> None:
+    def __init__(self, *, http_status: int, content_type: str, limits: Limits) -> None:
         self.manifest: Manifest | None = None
         self.remarks: list[str] = []
         self._http_status = http_status
@@ -154,15 +140,7 @@ class Reply:
 
     def _start(self) -> None:
         if self._media_type.startswith("multipart/"):
-            self._decoder = MultipartDecoder(
-                self._parameters.get("boundary"),
-                max_preamble=self._limits.max_preamble,
-                max_header_line=self._limits.max_header_line,
-                max_header_count=self._limits.max_header_count,
-                max_headers=self._limits.max_headers,
-                max_parts=self._limits.max_parts,
-                max_boundary=self._limits.max_boundary,
-            )
+            self._decoder = MultipartDecoder(self._parameters.get("boundary"), self._limits)
         elif self._media_type not in _XML_MEDIA_TYPES:
             raise NotARad69Response(
                 f"the reply is {_multipart.shown(self._media_type) if self._media_type else 'without a Content-Type'}, "

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from asyncrad69 import InvalidReferenceError, Rad69Error, references_from_kos, references_from_table
 from asyncrad69._content_encoding import content_decoder
 from asyncrad69._dicom import examine, read_dataset
+from asyncrad69._limits import Limits
 from asyncrad69._multipart import MultipartDecoder, Segment, content_type
-from asyncrad69._reply import Reply, ReplyLimits
+from asyncrad69._reply import Reply
 from asyncrad69._soap import read_manifest
 
 from . import seeds
@@ -42,7 +43,7 @@ class Target:
     share: float = 1.0
 
 
-_LIMITS = ReplyLimits(
+_LIMITS = Limits(
     max_root=20_000,
     max_fault=10_000,
     max_xml_depth=20,
@@ -73,15 +74,7 @@ def _decoded(chunks: list[bytes], boundary: str | None) -> Outcome:
     parts: list[tuple[object, bytes]] = []
     complete: list[tuple[object, bytes]] = []
     try:
-        decoder = MultipartDecoder(
-            boundary,
-            max_preamble=_LIMITS.max_preamble,
-            max_header_line=_LIMITS.max_header_line,
-            max_header_count=_LIMITS.max_header_count,
-            max_headers=_LIMITS.max_headers,
-            max_parts=_LIMITS.max_parts,
-            max_boundary=_LIMITS.max_boundary,
-        )
+        decoder = MultipartDecoder(boundary, _LIMITS)
         for chunk in chunks:
             for event in decoder.feed(chunk):
                 if isinstance(event, Segment):

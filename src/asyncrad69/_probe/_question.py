@@ -28,8 +28,9 @@ from asyncrad69._errors import (
     XDSHomeCommunityError,
     XDSUnknownRepositoryIdError,
 )
-from asyncrad69._exchange import Manner, reply_limits, turn_of
-from asyncrad69._options import Limits, Packaging, Timeout
+from asyncrad69._exchange import Manner, turn_of
+from asyncrad69._limits import Limits
+from asyncrad69._options import Packaging, Timeout
 from asyncrad69._references import InstanceReference, References, references_from
 from asyncrad69._reply import Reply, check_status
 from asyncrad69._soap import SOAP_MEDIA_TYPE, Manifest
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from asyncrad69._exchange import Attempt
 
 
-_LIMITS: Final = Limits()
+_LIMITS: Final = Limits().of_reply(1)
 _UNLIMITED: Final = Throttle(max_bytes_per_s=None, max_requests_per_minute=None)
 # The file meta information is within it.
 _KEPT: Final = 64 * 1024
@@ -270,7 +271,7 @@ class _Question:
 
 async def _read(response: Response, blocks: AsyncIterator[bytes]) -> tuple[Manifest, bytes, int]:
     """The manifest, the beginning of the first document, and the size of all of them."""
-    reply = Reply(http_status=response.status, content_type=response.content_type, limits=reply_limits(_LIMITS, 1))
+    reply = Reply(http_status=response.status, content_type=response.content_type, limits=_LIMITS)
     decoder = content_decoder(response.content_encoding, max_inflation=_LIMITS.max_inflation)
     document, size_bytes = bytearray(), 0
 
