@@ -24,9 +24,12 @@ from asyncrad69.cli._app import app
 from asyncrad69.cli._values import rate_of, size_of
 from asyncrad69.jobs import Job
 from asyncrad69.testing import SimulatedSource
+from source import Scripted, ScriptedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from asyncrad69 import InstanceReference
 
 REPOSITORY = "1.2.3.4"
 SCALE = os.environ.get("RAD69_TEST_SCALE", "")
@@ -47,9 +50,13 @@ def source() -> Iterator[SimulatedSource]:
         yield running
 
 
+def uids(reference: InstanceReference) -> str:
+    return f"{reference.study_instance_uid},{reference.series_instance_uid},{reference.sop_instance_uid}"
+
+
 def write_table(path: Path, source: SimulatedSource, *more: str) -> Path:
-    rows = ((each.study_instance_uid, each.series_instance_uid, each.sop_instance_uid) for each in source.references())
-    path.write_text("\n".join(["study uid,series uid,instance uid", *map(",".join, rows), *more]) + "\n")
+    rows = map(uids, source.references())
+    path.write_text("\n".join(["study uid,series uid,instance uid", *rows, *more]) + "\n")
     return path
 
 
@@ -158,6 +165,23 @@ def test_a_source_that_is_not_there(job: Path) -> None:
     found = json.loads(result.stdout)
     assert found["error"]["class"] == "ConnectionFailed"
     assert found["pending"] == found["instances"]
+
+
+def test_an_endpoint_that_refuses_us(source: SimulatedSource, tmp_path: Path) -> None:
+    """Authentication, also where another endpoint gave all it has: to run it again would not help, and it says why."""
+    lines = [
+        "study uid,series uid,instance uid,repository",
+        *(f"{uids(each)},{REPOSITORY}" for each in source.references()[:3]),
+        "1.2,1.3,1.4,1.2.3.5",
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    assert rad69("plan", tmp_path / "table.csv", "-o", tmp_path / "job.db").exit_code == 0
+    with ScriptedSource(lambda _: Scripted(status="401 Unauthorized")) as far:
+        result = run(tmp_path / "job.db", source, "--endpoint", f"1.2.3.5={far.url}")
+    assert result.exit_code == 4
+    assert "3 of 4 instances" in result.stdout
+    assert "401" in result.stderr
+    assert "--user" in result.stderr
 
 
 def test_what_is_refused_is_asked_for_again_on_request(source: SimulatedSource, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from asyncrad69 import (
     AsyncRad69,
+    AuthenticationError,
     ConnectionFailed,
     Event,
     InstanceReference,
@@ -27,6 +28,7 @@ from asyncrad69.jobs import Job, JobError, Rules, Shard, Window, _run
 from asyncrad69.jobs._store import Store
 from asyncrad69.jobs._turn import turn
 from asyncrad69.testing import SimulatedSource
+from source import Scripted, ScriptedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -295,6 +297,63 @@ async def test_a_series_that_is_always_busy(batch: int, tmp_path: Path, monkeypa
     assert {row.reference.series_instance_uid for row in left} == {poison.series_instance_uid}
     assert {row.error for row in left} == {"ServerBusy"}
     assert result.done == result.instances - len(left)
+
+
+@pytest.fixture
+def two_places(source: SimulatedSource) -> list[InstanceReference]:
+    """What is in the source, and behind it what is in a repository of its own; each is a batch or more of 20."""
+    far = [
+        InstanceReference(f"1.8.{n}", f"1.8.{n}.1", f"1.8.{n}.1.1", repository_unique_id="1.2.3.5") for n in range(45)
+    ]
+    return [*far[:25], *source.references(), *far[25:]]
+
+
+@pytest.mark.parametrize("batch", [20, 10_000])
+async def test_an_endpoint_that_refuses_us_does_not_end_the_others(
+    batch: int, source: SimulatedSource, two_places: list[InstanceReference], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """What the others have is had first, the endpoint is asked only once, and then its error ends the run."""
+    monkeypatch.setattr(_run, "BATCH", batch)
+    plan = partial(Job.plan, tmp_path / "job.db", references=two_places)
+    with ScriptedSource(lambda _: Scripted(status="401 Unauthorized")) as far:
+        with await anyio.to_thread.run_sync(plan) as job:
+            async with AsyncRad69(source.url, endpoints={"1.2.3.5": far.url}, concurrency=1) as rad69:
+                with pytest.raises(AuthenticationError):
+                    await job.run(rad69, tmp_path / "images")
+            result = await status(job)
+            left = await rows(job, "pending")
+        assert len(far.requests) == 1
+    assert (result.done, result.pending) == (len(source.references()), 45)
+    assert {row.reference.repository_unique_id for row in left} == {"1.2.3.5"}
+
+
+async def test_a_run_whose_only_endpoint_refuses_us_ends_at_once(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many batches there are, one request is enough to know."""
+    monkeypatch.setattr(_run, "BATCH", 5)
+    with ScriptedSource(lambda _: Scripted(status="401 Unauthorized")) as far:
+        async with AsyncRad69(far.url, endpoints={"1.2.3.5": "http://127.0.0.1:9/"}, concurrency=1) as rad69:
+            with pytest.raises(AuthenticationError):
+                await job.run(rad69, tmp_path / "images")
+        assert len(far.requests) == 1
+
+
+async def test_an_error_of_the_caller_s_own_is_raised_as_it_is(
+    source: SimulatedSource, two_places: list[InstanceReference], tmp_path: Path
+) -> None:
+    """What a receiver of events raises is not taken for an endpoint's refusal, whatever it is."""
+    own = AuthenticationError("mine")
+
+    def fail(_: Event) -> None:
+        raise own
+
+    plan = partial(Job.plan, tmp_path / "job.db", references=two_places)
+    with await anyio.to_thread.run_sync(plan) as job:
+        async with AsyncRad69(source.url, endpoints={"1.2.3.5": source.url + "?2"}) as rad69:
+            with pytest.raises(AuthenticationError) as caught:
+                await job.run(rad69, tmp_path / "images", on_event=fail)
+    assert caught.value is own
 
 
 async def test_an_instance_without_a_repository(source: SimulatedSource, tmp_path: Path) -> None:

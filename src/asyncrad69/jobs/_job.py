@@ -155,7 +155,8 @@ class Job:
             The status of the job, or of the shard: read ``complete``.
 
         Raises:
-            Rad69Error: What concerns the endpoint as a whole, or the disk (`StorageError`).
+            Rad69Error: What concerns the endpoint as a whole, or the disk (`StorageError`). Of several endpoints the
+                others are asked for all of theirs first.
             JobError: Another process runs the job, or the same shard of it.
             RuntimeError: This object is running it.
         """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, Event as Signal, current_time, move_on_after, to_thread
 
 from asyncrad69._download import Download
-from asyncrad69._errors import ConnectionFailed, Rad69Error, RegistryError, ServerBusy
+from asyncrad69._errors import ConnectionFailed, Rad69Error, RegistryError, ServerBusy, StorageError
 from asyncrad69._events import InstanceFailed, RetrieveFinished
 from asyncrad69._plan import addressed
 from asyncrad69._to_files import retrieval_to
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from asyncrad69._client import AsyncRad69
     from asyncrad69._download import Durability, Existing
+    from asyncrad69._endpoint import Endpoint
     from asyncrad69._events import Event, OnEvent
     from asyncrad69._options import Options
     from asyncrad69._references import InstanceReference
@@ -76,6 +77,8 @@ class Runner:
     _failure_count: int = 0
     _reached: bool = False
     _left_behind: bool = False
+    _closed: set[Endpoint] = field(default_factory=set)
+    _fatal: Rad69Error | None = None
     _away_since: float | None = None
     _said: str = ""
 
@@ -90,7 +93,8 @@ class Runner:
         Until nothing is pending, or it is stopped.
 
         Raises:
-            Rad69Error: What concerns the endpoint or the disk as a whole. What came before is in the job.
+            Rad69Error: What concerns the disk or an endpoint as a whole; of several endpoints, when the others have
+                given all they have. What came before is in the job.
         """
         records = partial(JobRecords, self.store)
         files = await to_thread.run_sync(
@@ -112,11 +116,15 @@ class Runner:
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(files.close)
+        if self._fatal is not None:
+            raise self._fatal
 
     async def _batch(self, files: Download, pending: list[InstanceReference]) -> bool:
         """One retrieve; whether to go on to the next, or to ask for the rest of this one again."""
         self._failures = {}
-        wanted = addressed(pending, self.options)
+        wanted = tuple(each for each in addressed(pending, self.options) if self._endpoint(each) not in self._closed)
+        if not wanted:
+            return True
         retrieval = await retrieval_to(
             self.client.services, files, wanted, self.options, admit=partial(self._admit, files.root)
         )
@@ -130,11 +138,31 @@ class Runner:
         except ConnectionFailed:
             if not self._reached:
                 raise
+        except Rad69Error as exc:
+            # The disk is there for every endpoint; and what a receiver of events raises is in no row.
+            if isinstance(exc, StorageError) or all(row.error is not exc for row in retrieval.report.rows):
+                raise
         finally:
             self._retrieval = None
             with CancelScope(shield=True):
                 await to_thread.run_sync(self._enter, files, retrieval)
+        await self._close_endpoints(retrieval.report.rows)
         return await self._is_reachable(retrieval)
+
+    def _endpoint(self, reference: InstanceReference) -> Endpoint:
+        return self.client.services.endpoint(reference.repository_unique_id)
+
+    async def _close_endpoints(self, rows: tuple[Row, ...]) -> None:
+        """Ask endpoints that answered with something fatal for nothing more; it ends the run where no other is left."""
+        for row in rows:
+            if row.error is not None and row.error.fatal:
+                self._closed.add(self._endpoint(row.reference))
+                self._fatal = self._fatal or row.error
+        if self._fatal is None:
+            return
+        named = await to_thread.run_sync(self.store.repositories, self.shard)
+        if {self.client.services.endpoint(each or self.options.repository_unique_id) for each in named} <= self._closed:
+            raise self._fatal
 
     # --- what came of it
 

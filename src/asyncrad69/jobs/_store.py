@@ -225,6 +225,12 @@ class Store:
             reasons=tuple(reasons),
         )
 
+    def repositories(self, shard: Shard | None = None) -> set[str]:
+        """Where its instances are; empty for those that the plan named no repository for."""
+        where, values = _of(shard)
+        found = self._read(f"SELECT DISTINCT repository_unique_id FROM series WHERE TRUE{where}", values)
+        return {repository for (repository,) in found}
+
     def rejected(self) -> list[Rejected]:
         """What could not be planned, in the order of the input."""
         rows = self._read("SELECT file, line, reason FROM rejected ORDER BY id")
