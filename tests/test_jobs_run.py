@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import sys
+from contextlib import closing
 from datetime import datetime, time
 from functools import partial
 from itertools import count
@@ -23,15 +25,18 @@ from asyncrad69 import (
     RequestStarted,
     Retry,
     ServerBusy,
+    Timeout,
+    TransferTimeout,
 )
 from asyncrad69.jobs import Job, JobError, Rules, Shard, Window, _run
 from asyncrad69.jobs._store import Store
 from asyncrad69.jobs._turn import turn
 from asyncrad69.testing import SimulatedSource
+from certificates import authority, trusting
 from source import Scripted, ScriptedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 UNKNOWN = InstanceReference("1.2.3", "1.2.3.4", "1.2.3.4.5", repository_unique_id="1.2.3.4")
@@ -209,25 +214,34 @@ async def test_a_source_that_was_never_there(job: Job, tmp_path: Path) -> None:
     assert result.pending == result.instances
 
 
-@pytest.fixture
-def leaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedSource]:
-    """A source that is down when the third batch is asked for, and back for the fourth."""
+def leave(monkeypatch: pytest.MonkeyPatch, go: Callable[[], None], come_back: Callable[[], None]) -> None:
+    """Go when the third batch is asked for, and be back for the fourth."""
     monkeypatch.setattr(_run, "_LOOK_AGAIN_S", 0.01)
     monkeypatch.setattr(_run, "BATCH", 5)
-    with SimulatedSource.demo(slices=1) as source:
-        port = int(source.url.rpartition(":")[2].split("/")[0])
-    source = SimulatedSource.demo(slices=1, port=port)
     next_pending, calls = Store.next_pending, count(1)
 
     def counted(*args: Any) -> Any:
         call = next(calls)
         if call == 3:
-            source.stop()
+            go()
         if call == 4:
-            source.start()
+            come_back()
         return next_pending(*args)
 
     monkeypatch.setattr(Store, "next_pending", counted)
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2].split("/")[0])
+
+
+@pytest.fixture
+def leaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedSource]:
+    """A source that is down for the third batch."""
+    with SimulatedSource.demo(slices=1) as source:
+        port = port_of(source.url)
+    source = SimulatedSource.demo(slices=1, port=port)
+    leave(monkeypatch, source.stop, source.start)
     with source:
         yield source
 
@@ -250,6 +264,48 @@ async def test_a_source_that_goes_away(patient: bool, leaving: SimulatedSource, 
         result = await status(job)
     assert result.done == 10
     assert result.pending == result.instances - 10
+
+
+@pytest.mark.parametrize("patient", [True, False])
+async def test_a_source_that_falls_silent(patient: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody refuses a connection, and none is made in time: that is away, too, and no instance is blamed."""
+    certificate = authority().issue_cert("localhost")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "source.pem")
+    source = SimulatedSource.demo(slices=1, certfile=tmp_path / "source.pem")
+    silent = socket.socket()
+    silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def fall_silent() -> None:
+        source.stop()
+        silent.bind(("127.0.0.1", port_of(source.url)))
+        silent.listen()
+
+    def come_back() -> None:
+        port = port_of(source.url)
+        silent.close()
+        source._address = ("127.0.0.1", port)
+        source.start()
+
+    leave(monkeypatch, fall_silent, come_back)
+    said: list[str] = []
+    plan = partial(Job.plan, tmp_path / "job.db", references=source.references())
+    with source, closing(silent), await anyio.to_thread.run_sync(plan) as job:
+        async with AsyncRad69(
+            f"https://localhost:{port_of(source.url)}/rad69",
+            ssl_context=trusting(),
+            timeout=Timeout(connect_s=0.2),
+            retry=Retry(attempts=2, wait_initial_s=0),
+            concurrency=1,
+        ) as rad69:
+            run = partial(job.run, rad69, tmp_path / "images", on_wait=said.append)
+            if patient:
+                assert (await run()).complete
+                assert said == ["the source is busy or out of reach"]
+                return
+            with pytest.raises(TransferTimeout):
+                await run(rules=Rules(max_away_s=0))
+        result = await status(job)
+    assert (result.done, result.missing, result.refused) == (10, 0, 0)
 
 
 class BusyFor:

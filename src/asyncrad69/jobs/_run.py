@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 from anyio import CancelScope, Event as Signal, current_time, move_on_after, to_thread
 
 from asyncrad69._download import Download
-from asyncrad69._errors import ConnectionFailed, Rad69Error, RegistryError, ServerBusy, StorageError
+from asyncrad69._errors import (
+    ConnectionFailed,
+    Rad69Error,
+    RegistryError,
+    ServerBusy,
+    StorageError,
+    TransferTimeout,
+)
 from asyncrad69._events import InstanceFailed, RetrieveFinished
 from asyncrad69._plan import addressed
 from asyncrad69._to_files import retrieval_to
@@ -135,12 +142,12 @@ class Runner:
                     retrieval.stop_asking()
                 async for _ in retrieval:
                     pass
-        except ConnectionFailed:
-            if not self._reached:
-                raise
         except Rad69Error as exc:
+            if _is_away(exc):
+                if not self._reached:
+                    raise
             # The disk is there for every endpoint; and what a receiver of events raises is in no row.
-            if isinstance(exc, StorageError) or all(row.error is not exc for row in retrieval.report.rows):
+            elif isinstance(exc, StorageError) or all(row.error is not exc for row in retrieval.report.rows):
                 raise
         finally:
             self._retrieval = None
@@ -262,7 +269,9 @@ def _brought_something(rows: tuple[Row, ...]) -> bool:
 
 
 def _is_away(error: Rad69Error | None) -> bool:
-    return isinstance(error, ConnectionFailed | ServerBusy)
+    # A machine that is down, or a firewall, does not refuse a connection: it does not answer.
+    silent = isinstance(error, TransferTimeout) and error.phase == "connect"
+    return silent or isinstance(error, ConnectionFailed | ServerBusy)
 
 
 def _is_final(error: Rad69Error | None) -> bool:
