@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import shutil
 import socket
 import sys
 from contextlib import closing
@@ -25,6 +27,7 @@ from asyncrad69 import (
     RequestStarted,
     Retry,
     ServerBusy,
+    StorageError,
     Timeout,
     TransferTimeout,
 )
@@ -477,6 +480,28 @@ async def test_a_disk_without_room_is_waited_for(
         )
     assert len(source.requests) == before
     assert result.pending == result.instances
+
+
+async def test_a_disk_that_is_gone(
+    source: SimulatedSource, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of storage, as any other of the disk's; what was in flight is written, and nothing more is asked for."""
+    looks, disk_usage = count(1), shutil.disk_usage
+
+    def unmounted(folder: Path) -> Any:
+        if next(looks) > 2:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return disk_usage(folder)
+
+    monkeypatch.setattr(shutil, "disk_usage", unmounted)
+    before = len(source.requests)
+    async with AsyncRad69(source.url, concurrency=1) as rad69:
+        with pytest.raises(StorageError, match="images cannot be written: No such file or directory"):
+            await job.run(rad69, tmp_path / "images", rules=Rules(min_free_bytes=1))
+    asked = [uid for each in source.requests[before:] for uid in each.sop_instance_uids]
+    result = await status(job)
+    assert (len(source.requests) - before, result.done) == (2, len(asked))
+    assert result.pending == result.instances - result.done
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from asyncrad69._errors import (
     ServerBusy,
     StorageError,
     TransferTimeout,
+    unwritable,
 )
 from asyncrad69._events import InstanceFailed, RetrieveFinished
 from asyncrad69._plan import addressed
@@ -242,7 +243,13 @@ class Runner:
                 return
 
     async def _is_full(self, root: Path) -> bool:
-        return await to_thread.run_sync(_free_bytes, root) < self.rules.min_free_bytes
+        try:
+            return await to_thread.run_sync(_free_bytes, root) < self.rules.min_free_bytes
+        except StorageError as exc:
+            # Raised when what is in flight has ended: here it would be raised in the middle of a worker.
+            self._fatal = self._fatal or exc
+            self.stop()
+            return False
 
     async def _pause(self, seconds: float) -> None:
         with move_on_after(seconds):
@@ -261,7 +268,10 @@ def _now() -> datetime:
 
 
 def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as exc:
+        raise unwritable(folder, exc) from exc
 
 
 def _brought_something(rows: tuple[Row, ...]) -> bool:
