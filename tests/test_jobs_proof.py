@@ -106,6 +106,21 @@ def test_verify_finds_what_is_gone_or_changed(path: Path, tmp_path: Path) -> Non
     assert changed.with_name(f"{changed.name}.changed").exists()
 
 
+def test_changed_files_are_kept_each_time(path: Path, tmp_path: Path) -> None:
+    """What was put aside earlier stays as it is."""
+    images, reference = tmp_path / "images", REFERENCES[0]
+    file = images / f"{reference.sop_instance_uid}.dcm"
+    changes = [b"first", b"second", b"third"]
+    for change in changes:
+        enter(path, images, [reference], [])
+        file.write_bytes(change)
+        with Job.open(path) as job:
+            assert [each.flaw for each in job.verify(ask_again=True) if each.flaw] == ["changed"]
+    kept = [file.with_name(f"{file.name}.changed{end}") for end in ("", ".2", ".3")]
+    assert [each.read_bytes() for each in kept] == changes
+    assert not file.exists()
+
+
 def test_merged_shards_are_the_whole(tmp_path: Path) -> None:
     """Jobs planned and run apart, with other folders: one job, with every outcome."""
     paths = []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from asyncrad69._errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ._store import Store
     from ._words import JobRow
@@ -34,7 +37,8 @@ def check(store: Store) -> Iterator[Checked]:
 
 def ask_again(store: Store, found: list[Checked]) -> None:
     """
-    Let the next run ask for what is gone or changed. A changed file stays beside it, as ``NAME.changed``.
+    Let the next run ask for what is gone or changed. A changed file stays beside it, as ``NAME.changed``, or as
+    ``NAME.changed.2`` and so on where there is one already.
 
     Raises:
         StorageError: A file cannot be renamed.
@@ -42,10 +46,16 @@ def ask_again(store: Store, found: list[Checked]) -> None:
     for each in found:
         if each.flaw == "changed" and (path := each.row.path) is not None:
             try:
-                path.replace(path.with_name(f"{path.name}.changed"))
+                path.rename(_free_name(path))
             except OSError as exc:
                 raise StorageError(f"{path.name} cannot be renamed: {exc.strerror}") from exc
     store.forget_files(each.row.reference for each in found if each.flaw in {"gone", "changed"})
+
+
+def _free_name(path: Path) -> Path:
+    first = f"{path.name}.changed"
+    names = chain((first,), (f"{first}.{number}" for number in count(2)))
+    return next(each for each in map(path.with_name, names) if not os.path.lexists(each))
 
 
 def _flaw(row: JobRow) -> Flaw | None:

@@ -209,7 +209,8 @@ class Job:
 
         Args:
             ask_again: Let the next run ask for what is gone or has changed. A changed file is kept as
-                ``NAME.changed``. It is entered when the iteration is over.
+                ``NAME.changed``, the next one of that name as ``NAME.changed.2``. It is entered when the iteration is
+                over.
 
         Raises:
             StorageError: A file cannot be renamed.
