@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from asyncrad69 import InstanceReference, StorageError
 from asyncrad69.jobs import Job, JobError, Rejected, Shard
 from asyncrad69.jobs._store import START, Store
+from pages import ROOT
 from test_reference_files import kos, saved, series, study
 
 HEADER = "StudyInstanceUID,SeriesInstanceUID,SOPInstanceUID,RepositoryUniqueId"
@@ -198,6 +200,16 @@ def test_a_shard_is_the_same_for_ever() -> None:
         4,
         2,
     ]
+
+
+def test_a_shard_s_number_is_what_is_documented() -> None:
+    """Somebody else's program can tell it from the words: four bytes of the hash, big-endian, modulo the count."""
+    for last in range(50):
+        uid = f"1.2.840.{last}"
+        number = int(hashlib.sha256(uid.encode()).hexdigest()[:8], 16) % 7
+        assert Shard(number, 7).has(uid)
+    for words in (Shard.__doc__, (ROOT / "docs" / "bulk.md").read_text()):
+        assert "first four bytes of the SHA-256 of its" in " ".join((words or "").split())
 
 
 @pytest.mark.parametrize("text", ["4/4", "1", "-1/4", "a/b", "1/0", "0/0", ""])

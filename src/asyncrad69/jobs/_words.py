@@ -106,7 +106,7 @@ class JobStatus:
 class Shard:
     """
     One of *count* shares of a job, numbered from 0. A study belongs to the same one wherever it is planned: its number
-    is the SHA-256 of its Study Instance UID, modulo *count*.
+    is the first four bytes of the SHA-256 of its Study Instance UID, big-endian, modulo *count*.
     """
 
     number: int
