@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from asyncrad69.cli._app import app
 from asyncrad69.cli._values import rate_of, size_of
 from asyncrad69.jobs import Job
-from asyncrad69.testing import SimulatedSource
+from asyncrad69.testing import SimulatedSource, write_kos
 from source import Scripted, ScriptedSource
 
 if TYPE_CHECKING:
@@ -116,6 +116,23 @@ def test_rejected_lines_are_listed(source: SimulatedSource, tmp_path: Path) -> N
     found = json.loads(rad69("plan", table, "-o", tmp_path / "other.db", "--json").stdout)
     assert [each["line"] for each in found["rejected"]] == [line, line + 1]
     assert found["instances"] == len(source.references())
+
+
+def test_a_rejection_note_is_planned_on_request(source: SimulatedSource, tmp_path: Path) -> None:
+    """Without --rejected it is refused, in words that name the option; with it, all that it lists is planned."""
+    note, path = tmp_path / "note.dcm", tmp_path / "job.db"
+    write_kos(source.references()[:3], title="113001").save_as(note, enforce_file_format=True)
+    result = rad69("plan", note, "-o", path)
+    assert result.exit_code == 2
+    assert "pass --rejected" in result.stderr
+    table = write_table(tmp_path / "table.csv", source)
+    for more in ((), ("--json",)):
+        result = rad69("plan", note, table, "-o", tmp_path / f"{len(more)}.db", *more)
+        assert result.exit_code == 3
+        assert "pass --rejected" in (result.stdout if more else result.stderr)
+    result = rad69("plan", note, "-o", path, "--rejected", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["instances"] == 3
 
 
 @pytest.mark.parametrize("name", ["run", "status", "report", "verify"])

@@ -68,7 +68,7 @@ def _verdict(status: JobStatus) -> str:
 
 def rejected_dicts(rejected: list[Rejected]) -> list[dict[str, Any]]:
     """As plain values."""
-    return [asdict(each) for each in rejected]
+    return [{**asdict(each), "reason": in_options(each.reason)} for each in rejected]
 
 
 def print_json(facts: dict[str, Any]) -> None:

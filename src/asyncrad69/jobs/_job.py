@@ -66,18 +66,21 @@ class Job:
         files: Iterable[str | PathLike[str]] = (),
         references: References = (),
         shard: Shard | None = None,
+        rejected: bool = False,
     ) -> Self:
         """
         A new job.
 
         An instance that is named twice is planned once. What cannot be planned does not keep the rest from being
-        planned; see `rejected`.
+        planned; see `Job.rejected`.
 
         Args:
             path: The file to make.
             files: Key Object Selections, and tables as `asyncrad69.references_from_table` reads them.
             references: As for `AsyncRad69.datasets`.
             shard: Plan only the studies that are in it.
+            rejected: Whether to plan what rejection notes among *files* list, which is withdrawn and not for
+                clinical use.
 
         Raises:
             JobError: There is such a file, or nothing names an instance.
@@ -88,7 +91,7 @@ class Job:
         with Store.create(Path(path)) as store:
             store.add(each for each in named if shard is None or shard.has(each.study_instance_uid))
             for file in files:
-                plan_file(store, Path(file), shard)
+                plan_file(store, Path(file), shard, rejected=rejected)
             if not store.status().instances:
                 raise JobError(_nothing(store.rejected()))
         return cls(path)

@@ -25,15 +25,15 @@ _IN_ONE_TRANSACTION: Final = 10_000
 Line: TypeAlias = tuple[int | None, InstanceReference | InvalidReferenceError]
 
 
-def plan_file(store: Store, path: Path, shard: Shard | None) -> None:
+def plan_file(store: Store, path: Path, shard: Shard | None, *, rejected: bool) -> None:
     """
-    Plan what a manifest or a table names, as far as it is in *shard*.
+    Plan what a manifest, a rejection note only where *rejected*, or a table names, as far as it is in *shard*.
 
     Raises:
         StorageError: The file cannot be read.
     """
     try:
-        lines = _lines(path)
+        lines = _lines(path, rejected=rejected)
         while some := list(islice(lines, _IN_ONE_TRANSACTION)):
             store.reject(list(_planned(store, path.name, some, shard)))
     except InvalidReferenceError as exc:
@@ -42,9 +42,9 @@ def plan_file(store: Store, path: Path, shard: Shard | None) -> None:
         raise StorageError(f"{path.name} cannot be read: {exc.strerror}") from exc
 
 
-def _lines(path: Path) -> Iterator[Line]:
+def _lines(path: Path, *, rejected: bool) -> Iterator[Line]:
     if _is_dicom(path):
-        return ((None, reference) for reference in references_from_kos(path))
+        return ((None, reference) for reference in references_from_kos(path, rejected=rejected))
     return read_table(path)
 
 
