@@ -44,6 +44,7 @@ from asyncrad69.cli._failures import ExitCode, without_uids
 from asyncrad69.cli._output import Output, in_options
 from asyncrad69.cli._profiles import profile_of
 from asyncrad69.cli._progress import Bar, Lines, Log, Silent, Tally, bar, duration, size
+from asyncrad69.cli._serve import _asked_at
 from asyncrad69.testing import SimulatedSource, kos_bytes, write_kos
 from certificates import authority, served
 from source import Scripted, ScriptedSource, no
@@ -955,12 +956,43 @@ def test_serve_badly(tmp_path: Path) -> None:
     assert stderr == "stopped after 3 requests\n"
 
 
-def test_a_security_header_that_is_missing(tmp_path: Path) -> None:
-    """What refuses us as a SOAP fault is exit code 4, too, with the options that may help."""
+def test_serve_asks_for_a_security_header(tmp_path: Path) -> None:
+    """What is suggested has a file for it. Without, we are refused by a SOAP fault, which is exit code 4, too."""
+    (tmp_path / "header.xml").write_text(_SECURITY)
     with serving("--slices", 0, "--security-header") as (_, says):
+        get = says["fetch"].split()[1:-1]
+        place = get.index("SECURITY.xml")
+        assert get[place - 1] == "--security-header"
+        refused = rad69(*get[: place - 1], *get[place + 1 :], tmp_path / "refused")
+        get[place] = str(tmp_path / "header.xml")
+        result = rad69(*get, tmp_path / "out")
+    assert (result.exit_code, refused.exit_code) == (0, 4), result.output
+    assert "--security-header" in refused.stderr
+
+
+def test_serve_at_every_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is suggested is for this machine: credentials do not leave it, and need no leave to."""
+    monkeypatch.setenv("RAD69_PASSWORD", SECRET)
+    with serving("--slices", 0, "--host", "0.0.0.0", "--user", "me") as (_, says):
         result = rad69(*says["fetch"].split()[1:-1], tmp_path / "out")
-    assert result.exit_code == 4, result.output
-    assert "--security-header" in result.stderr
+    assert result.exit_code == 0, result.output
+    assert "--allow-plaintext" not in says["fetch"]
+
+
+@pytest.mark.parametrize(
+    ("url", "needed", "arguments"),
+    [
+        ("http://127.0.0.1:1/", ["--user", "me"], "http://127.0.0.1:1/ --user me"),
+        ("http://192.0.2.7:1/", ["--user", "me"], "http://192.0.2.7:1/ --user me --allow-plaintext"),
+        ("http://[2001:db8::7]:1/", ["--user", "me"], "http://[2001:db8::7]:1/ --user me --allow-plaintext"),
+        ("https://192.0.2.7:1/", ["--user", "me"], "https://192.0.2.7:1/ --user me"),
+        ("http://192.0.2.7:1/", [], "http://192.0.2.7:1/"),
+        ("http://[::]:1/", ["--user", "me"], "http://[::1]:1/ --user me"),
+    ],
+)
+def test_serve_at_an_address_of_its_own(url: str, needed: list[str], arguments: str) -> None:
+    """Where credentials do go out in plain text, ``rad69 get`` wants to be told that they may."""
+    assert " ".join(_asked_at(url, needed)) == arguments
 
 
 @pytest.mark.parametrize("with_authority", [False, True])

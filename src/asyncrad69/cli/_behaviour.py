@@ -101,6 +101,8 @@ def _secret(variable: str) -> str:
 def client_options(options: dict[str, Any]) -> list[str]:
     """What ``rad69 get`` needs to be let in. Names in capitals stand for files that only the user knows."""
     needed = [("--user", options["user"]), ("--bearer-env", options["bearer_env"])]
+    if options["security_header"]:
+        needed.append(("--security-header", "SECURITY.xml"))
     if options["certfile"] is not None:
         needed.append(("--ca-file", str(options["certfile"]) if _signs_itself(options["certfile"]) else "CA.pem"))
     if options["client_ca"] is not None:

@@ -7,8 +7,10 @@ import json
 import shlex
 import threading
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -140,12 +142,22 @@ def _as_json(source: SimulatedSource) -> str:
 
 def _introduction(source: SimulatedSource, table: Path | None, needed: list[str]) -> Iterator[str]:
     references = source.references()
-    what = shlex.join([*_what(references[0], table), *needed])
+    url, *more = _asked_at(source.url, needed)
+    words = shlex.join(["rad69", "get", url, *_what(references[0], table), *more, "-o", "images"])
     yield f"url          {source.url}"
     yield f"repository   {references[0].repository_unique_id}"
     yield f"instances    {len(references):,}, {size(source.total_bytes)}"
-    yield f"fetch        rad69 get {source.url} {what} -o images"
+    yield f"fetch        {words}"
     yield "Ctrl-C stops it."
+
+
+def _asked_at(url: str, needed: list[str]) -> list[str]:
+    """The URL that ``rad69 get`` takes on this machine, and the options that it needs there."""
+    # What listens at every address is not connected to at that of none.
+    url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    # Without TLS, whatever is needed is a secret.
+    shown = needed and url.startswith("http:") and not ip_address(urlsplit(url).hostname or "").is_loopback
+    return [url, *needed, *(["--allow-plaintext"] if shown else [])]
 
 
 def _what(first: InstanceReference, table: Path | None) -> list[str]:
