@@ -645,13 +645,16 @@ def test_security_header(name: str, given: dict[str, Any], tmp_path: Path, monke
     assert SECRET not in result.output
 
 
+@pytest.mark.parametrize("by_stdin", [False, True])
 @pytest.mark.parametrize("text", [SECRET, f"<{SECRET}/>", _SECURITY.removesuffix(">")])
-def test_a_security_header_that_is_none(text: str, tmp_path: Path) -> None:
-    """Exit code 4 before anything is sent, without its content."""
+def test_a_security_header_that_is_none(text: str, by_stdin: bool, tmp_path: Path) -> None:
+    """A mistake in the command line, said before anything is sent, without its content."""
     file = tmp_path / "header.xml"
     file.write_text(text)
-    result = rad69("get", "https://127.0.0.1:1/", *ONE, "-o", tmp_path / "out", "--security-header", file)
-    assert result.exit_code == 4, result.output
+    given = {"input": text} if by_stdin else {}
+    name = "-" if by_stdin else file
+    result = rad69("get", "https://127.0.0.1:1/", *ONE, "-o", tmp_path / "out", "--security-header", name, **given)
+    assert result.exit_code == 2, result.output
     assert "security header" in result.stderr
     assert SECRET not in result.output
 

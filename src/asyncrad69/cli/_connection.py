@@ -76,6 +76,8 @@ class ConnectionSettings:
         if self.security_header is None:
             return None
         if str(self.security_header) != "-":
+            if self.security_header.is_file():  # a pipe can be read but once
+                _check_security_header(self.security_header)
             return self.security_header.read_bytes
         if self.password_stdin:
             raise click.UsageError("stdin has one secret: pass --password-stdin or --security-header -, not both")
@@ -134,6 +136,18 @@ class ConnectionSettings:
         if sys.stdin.isatty():
             return str(click.prompt(f"Password of {self.user}", hide_input=True, err=True))
         raise click.UsageError(f"--user needs a password: set {_PASSWORD}, or pass --password-stdin")
+
+
+def _check_security_header(path: Path) -> None:
+    """What is wrong with the file now is wrong with the command line, as for one that comes by stdin."""
+    from asyncrad69._security_header import read_security_header  # noqa: PLC0415 - see the top of this package
+
+    try:
+        read_security_header(path.read_bytes())
+    except OSError as exc:
+        raise click.BadParameter(f"{path}: {_reason(exc)}", param_hint="--security-header") from exc
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--security-header") from exc
 
 
 def _lines(given: tuple[str, ...]) -> Iterator[str]:
