@@ -469,6 +469,20 @@ def test_quiet(source: SimulatedSource, table: Path, tmp_path: Path) -> None:
     assert (result.exit_code, result.output) == (0, "")
 
 
+@pytest.mark.parametrize("log", [("--log-format", "text"), ("--log-format", "json"), ("--debug",)], ids=" ".join)
+def test_quiet_leaves_only_errors_of_a_log(log: tuple[str, ...], source: SimulatedSource, tmp_path: Path) -> None:
+    """Whatever is logged: what is lost and why the command failed, and no request that went well or is repeated."""
+    reference = source.references()[0]
+    result = rad69("get", source.url, *by_reference(reference), "-o", tmp_path / "out", "-q", *log)
+    assert (result.exit_code, result.output) == (0, "")
+    with ScriptedSource(lambda _: Scripted(status="500 Internal Server Error")) as broken:
+        result = rad69("get", broken.url, *ONE, "-o", tmp_path / "out", "-q", "--attempts", 2, *log)
+    assert result.exit_code == 3
+    assert "instance lost" in result.stderr
+    assert "rad69: incomplete" in result.stderr
+    assert not re.search(r" (INFO|WARNING) |\"(info|warning)\"", result.stderr)
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     """``--debug`` shows where an error came from, and changes nothing else."""
     with web_server(404) as server:

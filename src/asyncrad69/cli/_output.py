@@ -72,7 +72,13 @@ class Output:
             stderr_line(f"{text}\n  {hint}" if hint else text)
 
     def _log(self, tally: Tally) -> Log:
-        return Log(tally, stderr_line, as_json=self.log_format == "json", identifiers=self.log_identifiers)
+        return Log(
+            tally,
+            stderr_line,
+            as_json=self.log_format == "json",
+            identifiers=self.log_identifiers,
+            errors_only=self.quiet,
+        )
 
     def _without_uids(self, text: str) -> str:
         return text if self.log_identifiers else without_uids(text)

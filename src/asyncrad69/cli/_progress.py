@@ -279,13 +279,17 @@ class Log(Silent):
         write: Takes a line.
         as_json: Which of the two.
         identifiers: Whether UIDs may be in it.
+        errors_only: Whether to leave out everything else.
     """
 
-    def __init__(self, tally: Tally, write: Callable[[str], object], *, as_json: bool, identifiers: bool) -> None:
+    def __init__(
+        self, tally: Tally, write: Callable[[str], object], *, as_json: bool, identifiers: bool, errors_only: bool
+    ) -> None:
         super().__init__(tally)
         self._write = write
         self._as_json = as_json
         self._identifiers = identifiers
+        self._errors_only = errors_only
 
     def note(self, event: Event) -> None:
         super().note(event)
@@ -296,7 +300,9 @@ class Log(Silent):
         self.record("info", text)
 
     def record(self, level: str, event: str, **facts: Any) -> None:
-        """Write one record."""
+        """Write one record, if it is one of those that are wanted."""
+        if self._errors_only and level != "error":
+            return
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._as_json:
             self._write(json.dumps({"time": moment, "level": level, "event": event, **facts}))
