@@ -337,6 +337,9 @@ def test_command(source: SimulatedSource) -> None:
         pytest.param({"status": 401}, 4, id="authentication"),
         pytest.param({"status": 404}, 6, id="wrong path"),
         pytest.param({"status": 503}, 5, id="busy"),
+        pytest.param({"status": 400}, 6, id="bad request"),
+        pytest.param({"status": 415}, 6, id="unsupported media type"),
+        pytest.param({"status": 500}, 6, id="broken"),
         pytest.param({"media_type": "application/soap+xml", "body": fault("Sender")}, 6, id="fault"),
     ],
 )

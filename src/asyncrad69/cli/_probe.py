@@ -98,4 +98,6 @@ def _code(found: Probe) -> ExitCode:
         return ExitCode.COMPLETE
     if failure.name in _CODES:
         return _CODES[failure.name]
-    return exit_code(failure.error) if failure.error else ExitCode.INCOMPLETE
+    code = exit_code(failure.error) if failure.error else ExitCode.INCOMPLETE
+    # A bare status, such as 400 or 500, is no answer of a source about an instance.
+    return ExitCode.NOT_RAD69 if failure.name == "http" and code is ExitCode.INCOMPLETE else code
