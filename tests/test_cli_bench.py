@@ -13,12 +13,13 @@ from asyncrad69.cli import _bench
 from asyncrad69.cli._app import app
 from asyncrad69.cli._get import get
 from asyncrad69.cli._recommendation import Concurrency, Run, Setting, Trial, recommend
-from asyncrad69.testing import SimulatedSource
+from asyncrad69.testing import SimulatedSource, write_kos
 from replies import answer, document, inline
 from source import Asked, Scripted, ScriptedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SECRET = "correct-horse-battery"
 SOAP = ("Content-Type: application/soap+xml",)
@@ -70,8 +71,8 @@ def test_recommended_concurrency(trials: list[Trial], concurrency: Concurrency) 
     found = recommend(trials, [])
     assert found is not None
     assert found.setting == Setting(concurrency, None)
-    too_much = [each.setting.concurrency for each in trials if each.overloaded]
-    assert [f"concurrency {each} is too much" in " ".join(found.reasons) for each in too_much] == [True] * len(too_much)
+    said = [each.split()[1] for each in found.reasons if "is too much for the source" in each]
+    assert said == [str(each.setting.concurrency) for each in trials if each.overloaded]
 
 
 @pytest.mark.parametrize(
@@ -80,13 +81,31 @@ def test_recommended_concurrency(trials: list[Trial], concurrency: Concurrency) 
         pytest.param([trial(4, None, 10, 11), trial(4, 10, 20, 21), trial(4, 1, 5, 5)], 10, id="faster"),
         pytest.param([trial(4, None, 10, 20), trial(4, 10, 20, 21), trial(4, 1, 5, 5)], None, id="within the spread"),
         pytest.param([trial(4, None, 10, 10), trial(4, 1, 30, overloaded=True)], None, id="too much"),
+        pytest.param(
+            [trial(4, None, 10, overloaded=True), trial(4, 10, 20, 20), trial(4, 1, 5, 5)],
+            10,
+            id="a series is too much",
+        ),
+        pytest.param(
+            [trial(4, None, 10, overloaded=True), trial(4, 10, 20, 20), trial(4, 1, 21, 21)], 10, id="the largest"
+        ),
+        pytest.param(
+            [trial(4, None, 10, overloaded=True), trial(4, 10, 20, 20), trial(4, 1, 40, 40)], 1, id="the fastest"
+        ),
+        pytest.param(
+            [trial(4, size, 10, overloaded=True) for size in (None, 10, 1)], 7, id="what the concurrency was tried with"
+        ),
     ],
 )
 def test_recommended_request_size(trials: list[Trial], size: int | None) -> None:
-    """Series are split only where that is clearly faster."""
+    """Series are split only where that is clearly faster, or where they are too much, which is said."""
     found = recommend([trial(4, 7, 10, 10)], trials)
     assert found is not None
     assert found.setting == Setting(4, size)
+    said = [each for each in found.reasons if "per request" in each and "too much for the source" in each]
+    too_much = [each.setting.instances_per_request for each in trials if each.overloaded]
+    assert len(said) == len(too_much)
+    assert any("a series per request" in each for each in said) == (None in too_much)
 
 
 def test_differences_within_the_noise_are_called_so() -> None:
@@ -118,6 +137,46 @@ def test_json(source: SimulatedSource) -> None:
         assert each["bytes_per_second"] > 0
         assert each["first_instance_s"] > 0
     assert set(found["recommendation"]) == {"concurrency", "instances_per_request", "options", "reasons"}
+
+
+@pytest.mark.parametrize("option", ["--kos", "--table"])
+def test_what_a_file_lists(option: str, source: SimulatedSource, tmp_path: Path) -> None:
+    """Manifests and tables name the instances, as for ``rad69 get``."""
+    references, file = source.references()[:3], tmp_path / "file"
+    if option == "--kos":
+        write_kos(references, repository_unique_id=str(references[0].repository_unique_id)).save_as(
+            file, enforce_file_format=True
+        )
+    else:
+        lines = (
+            f"{each.study_instance_uid},{each.series_instance_uid},{each.sop_instance_uid},{each.repository_unique_id}"
+            for each in references
+        )
+        file.write_text("\n".join(("study uid,series uid,instance uid,repository", *lines)))
+    before = len(source.requests)
+    args = ("bench", source.url, option, str(file), "--rounds", "1", "--pause", "0", "--json")
+    result = CliRunner().invoke(app, args, prog_name="rad69")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["instances"] == 3
+    asked = {uid for request in source.requests[before:] for uid in request.sop_instance_uids}
+    assert asked == {each.sop_instance_uid for each in references}
+
+
+def test_a_series_that_is_too_much_at_once(source: SimulatedSource) -> None:
+    """What is recommended is what was borne, and the words say why."""
+
+    def few_at_once(asked: Asked) -> Scripted:
+        if len(asked.wanted) > 2:
+            return Scripted(status="503 Busy")
+        documents = [document(uid, inline(source.data(uid))) for uid in asked.wanted]
+        return Scripted(headers=SOAP, body=answer(documents, relates_to=asked.message_id).encode())
+
+    with ScriptedSource(few_at_once) as scripted:
+        result = bench(scripted.url, source, 4)
+    assert result.exit_code == 0, result.output
+    assert "a series per request (the default) is too much for the source" in result.stdout
+    assert "at most 10 per request is too much for the source" in result.stdout
+    assert "--instances-per-request 1\n" in result.stdout
 
 
 def test_words(source: SimulatedSource) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Concurrency: TypeAlias = int | Literal["auto"]
 
@@ -99,20 +100,31 @@ def recommend(concurrency: Sequence[Trial], request_size: Sequence[Trial]) -> Re
     if not borne:
         return None
     chosen, reason = _choose(borne, _usual(borne), _concurrency_words)
-    reasons = [reason]
-    reasons += [
-        f"concurrency {trial.setting.concurrency} is too much for the source: it was busy, or late."
-        for trial in concurrency
+    reasons = [reason, *_too_much(concurrency, _concurrency_words)]
+    size = None
+    if request_size:
+        sizes = [trial for trial in request_size if not trial.overloaded]
+        if all(trial.setting.instances_per_request is not None for trial in sizes):
+            # What the concurrency was tried with was borne, too.
+            sizes.append(chosen)
+        best, reason = _choose(sizes, max(sizes, key=_size), _size_words)
+        size = best.setting.instances_per_request
+        reasons += [reason, *_too_much(request_size, _size_words)]
+    return Recommendation(Setting(chosen.setting.concurrency, size), tuple(reasons))
+
+
+def _too_much(trials: Iterable[Trial], words: Callable[[Setting], str]) -> list[str]:
+    return [
+        f"{words(trial.setting)} is too much for the source: it was busy, or late."
+        for trial in trials
         if trial.overloaded
     ]
-    sizes = [trial for trial in request_size if not trial.overloaded]
-    usual = next((trial for trial in sizes if trial.setting.instances_per_request is None), None)
-    size = None
-    if usual is not None:
-        best, reason = _choose(sizes, usual, _size_words)
-        size = best.setting.instances_per_request
-        reasons.append(reason)
-    return Recommendation(Setting(chosen.setting.concurrency, size), tuple(reasons))
+
+
+def _size(trial: Trial) -> float:
+    """How much is asked for at once: a series, which is the default, is more than any number of its instances."""
+    size = trial.setting.instances_per_request
+    return inf if size is None else size
 
 
 def _usual(borne: Sequence[Trial]) -> Trial:
