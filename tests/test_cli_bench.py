@@ -15,7 +15,7 @@ from asyncrad69.cli._get import get
 from asyncrad69.cli._recommendation import Concurrency, Run, Setting, Trial, recommend
 from asyncrad69.testing import SimulatedSource, write_kos
 from replies import answer, document, inline
-from source import Asked, Scripted, ScriptedSource
+from source import Asked, Scripted, ScriptedSource, no
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,12 +162,13 @@ def test_what_a_file_lists(option: str, source: SimulatedSource, tmp_path: Path)
     assert asked == {each.sop_instance_uid for each in references}
 
 
-def test_a_series_that_is_too_much_at_once(source: SimulatedSource) -> None:
-    """What is recommended is what was borne, and the words say why."""
+@pytest.mark.parametrize("refusal", ["503 Busy", "413 Too Large", "XDSTooManyResults", "XDSRepositoryBusy"])
+def test_a_series_that_is_too_much_at_once(refusal: str, source: SimulatedSource) -> None:
+    """However the source says it: what is recommended is what was borne, and the words say why."""
 
     def few_at_once(asked: Asked) -> Scripted:
         if len(asked.wanted) > 2:
-            return Scripted(status="503 Busy")
+            return no(asked, refusal) if refusal.startswith("XDS") else Scripted(status=refusal)
         documents = [document(uid, inline(source.data(uid))) for uid in asked.wanted]
         return Scripted(headers=SOAP, body=answer(documents, relates_to=asked.message_id).encode())
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import asyncrad69
-from asyncrad69 import IncompleteRetrieveError, Rad69Error, Retry, ServerBusy, TransferTimeout
+from asyncrad69 import (
+    IncompleteRetrieveError,
+    Rad69Error,
+    RequestTooLarge,
+    Retry,
+    ServerBusy,
+    TransferTimeout,
+    XDSBusyError,
+    XDSTooMuchError,
+)
 
 from ._connection import CONNECTION_OPTIONS, ConnectionSettings
 from ._failures import ExitCode, exit_code
@@ -147,7 +156,7 @@ class Bench:
 
 
 def _is_overload(error: Rad69Error | None) -> bool:
-    return isinstance(error, ServerBusy | TransferTimeout)
+    return isinstance(error, ServerBusy | TransferTimeout | RequestTooLarge | XDSBusyError | XDSTooMuchError)
 
 
 # --- the command

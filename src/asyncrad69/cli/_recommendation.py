@@ -115,7 +115,7 @@ def recommend(concurrency: Sequence[Trial], request_size: Sequence[Trial]) -> Re
 
 def _too_much(trials: Iterable[Trial], words: Callable[[Setting], str]) -> list[str]:
     return [
-        f"{words(trial.setting)} is too much for the source: it was busy, or late."
+        f"{words(trial.setting)} is too much for the source: it said so, or was late."
         for trial in trials
         if trial.overloaded
     ]
