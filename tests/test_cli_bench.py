@@ -162,6 +162,17 @@ def test_what_a_file_lists(option: str, source: SimulatedSource, tmp_path: Path)
     assert asked == {each.sop_instance_uid for each in references}
 
 
+def test_an_instance_that_the_source_does_not_have(source: SimulatedSource) -> None:
+    """Incomplete, and it says why, without the UID; the recommendation is there all the same."""
+    unknown = "1.2.826.0.1.1/1.2.826.0.1.1.2/1.2.826.0.1.1.2.3"
+    result = bench(source.url, source, 2, "--reference", unknown, "--quiet", "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout)["recommendation"]
+    assert result.stderr.startswith("rad69: not every instance came, and not for being too much: ")
+    assert "XDSMissingDocument" in result.stderr
+    assert "1.2.826" not in result.stderr
+
+
 @pytest.mark.parametrize("refusal", ["503 Busy", "413 Too Large", "XDSTooManyResults", "XDSRepositoryBusy"])
 def test_a_series_that_is_too_much_at_once(refusal: str, source: SimulatedSource) -> None:
     """However the source says it: what is recommended is what was borne, and the words say why."""

@@ -55,6 +55,7 @@ class Bench:
         rounds: How often each setting runs.
         pause_s: Between two retrieves.
         show: Told of every run.
+        losses: The errors of what did not come, and not because it was too much to ask for.
     """
 
     client: AsyncRad69
@@ -64,6 +65,7 @@ class Bench:
     show: Callable[[Setting, Run], None]
     concurrency: list[Trial] = field(default_factory=list)
     request_size: list[Trial] = field(default_factory=list)
+    losses: list[Rad69Error | None] = field(default_factory=list)
 
     async def run(self) -> Recommendation | None:
         """
@@ -142,12 +144,15 @@ class Bench:
                     raise
                 fatal = exc
         report = retrieval.report
+        overloaded = fatal is not None or any(_is_overload(row.error) for row in report.rows)
+        if not overloaded:
+            self.losses += [row.error for row in report.rows if row.state != "delivered"]
         return Run(
             delivered=len(report.delivered),
             failed=len(report.rows) - len(report.delivered),
             bytes_per_second=report.bytes_per_second,
             first_instance_s=first,
-            overloaded=fatal is not None or any(_is_overload(row.error) for row in report.rows),
+            overloaded=overloaded,
         )
 
     def _retrieval(self, references: Sequence[InstanceReference], **options: Any) -> AsyncRetrieval:
@@ -225,7 +230,7 @@ def _run(plan: Bench, output: Output) -> ExitCode:
         output.error(exc.message, exc.hint)
         return ExitCode.INCOMPLETE if isinstance(exc, IncompleteRetrieveError) else exit_code(exc)
     click.echo(_as_json(plan, found) if output.as_json else "\n".join(_in_words(found)))
-    return _code(plan, found)
+    return _ended(plan, found, output)
 
 
 async def _opened(plan: Bench) -> Recommendation | None:
@@ -233,13 +238,16 @@ async def _opened(plan: Bench) -> Recommendation | None:
         return await plan.run()
 
 
-def _code(plan: Bench, found: Recommendation | None) -> ExitCode:
+def _ended(plan: Bench, found: Recommendation | None, output: Output) -> ExitCode:
     """That a source has its limit is a result; that it lacks instances is not."""
     if found is None:
         return ExitCode.UNREACHABLE
-    trials = [*plan.concurrency, *plan.request_size]
-    lost = any(run.failed and not run.overloaded for trial in trials for run in trial.runs)
-    return ExitCode.INCOMPLETE if lost else ExitCode.COMPLETE
+    if not plan.losses:
+        return ExitCode.COMPLETE
+    error = plan.losses[0]
+    why = error.message if error else "the source said nothing"
+    output.error(f"not every instance came, and not for being too much: {why}", error.hint if error else None)
+    return ExitCode.INCOMPLETE
 
 
 def _row(setting: Setting, run: Run) -> None:
