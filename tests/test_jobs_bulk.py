@@ -122,7 +122,7 @@ def rad69(*args: object, code: int) -> str:
 
 def interrupted(*args: object, after: int, number: int) -> int:
     """The exit code of a command that gets a signal when it has begun so many requests."""
-    arguments = [sys.executable, "-m", "asyncrad69", *map(str, args), "--log-format", "json", "-q"]
+    arguments = [sys.executable, "-m", "asyncrad69", *map(str, args), "--log-format", "json"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         begun = count(1)
