@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import mmap
 import ssl
 
 import httpx
@@ -48,6 +49,27 @@ async def test_a_body_comes_whole(pieces: list[bytes]) -> None:
     async with serving(sends(*pieces)) as url, client() as http:
         for _ in range(2):
             assert (await http.get(url)).content == b"hello"
+
+
+async def test_a_connection_takes_the_buffer_of_one_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many buffers as there were connections at once; and nothing of an earlier reply is in a later one."""
+    made: list[int] = []
+
+    def counted(descriptor: int, size: int) -> mmap.mmap:
+        made.append(size)
+        return mmap.mmap(descriptor, size)
+
+    monkeypatch.setattr("asyncrad69._transport._backend.mmap", counted)
+    bodies = iter([b"long" * 100_000, b"", b"short", b"x" * 300])
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        body = next(bodies)
+        writer.write(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+
+    async with serving(answer) as url, client() as http:
+        received = [(await http.get(url)).content for _ in range(4)]
+    assert received == [b"long" * 100_000, b"", b"short", b"x" * 300]
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("endless", [b"HTTP/1.1 200 " + b"x" * 8000, b"HTTP/1.1 102 Processing\r\n\r\n" * 300])

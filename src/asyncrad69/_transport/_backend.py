@@ -36,6 +36,9 @@ _WRITE_SIZE: Final = 256 * KIB
 # one read: what finds no room then is lost. So reading pauses while there still is room for all of it.
 _ROOM_FOR_TLS: Final = 544 * KIB
 BUFFER_SIZE: Final = READ_SIZE + _ROOM_FOR_TLS
+_MOST_FREE_BUFFERS: Final = 4
+# What comes on a connection that is over goes here.
+_NO_BUFFER: Final = memoryview(bytearray(1))
 _TLS_RECORD_SIZE: Final = 16 * KIB  # RFC 8446 5.1
 
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305 5 and 8
@@ -84,7 +87,7 @@ class Backend(httpcore.AsyncNetworkBackend):
     """
 
     def __init__(self, read_size: int = READ_SIZE, socket_options: Iterable[SocketOption] = KEEP_ALIVE) -> None:
-        self._new_receiver = partial(Receiver, read_size)
+        self._new_receiver = partial(Receiver, read_size, Buffers())
         self._socket_options = tuple(socket_options)
 
     async def connect_tcp(
@@ -241,6 +244,24 @@ class Connection(httpcore.AsyncNetworkStream):
         return self._transport.get_extra_info(names.get(info, info))
 
 
+class Buffers:
+    """
+    Buffers of connections that are over, for those to come: a new one costs a page fault for every 4 KiB that are used,
+    more than the reading itself.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+
+    def take(self) -> memoryview:
+        # Mapped, so that only what is used of it costs memory, and the time to clear it.
+        return self._free.pop() if self._free else memoryview(mmap(-1, BUFFER_SIZE))
+
+    def give_back(self, buffer: memoryview) -> None:
+        if len(self._free) < _MOST_FREE_BUFFERS:
+            self._free.append(buffer)
+
+
 class Receiver(asyncio.BufferedProtocol):
     """
     One buffer, filled by the event loop and used over and over: no allocation per block and, in TLS, one copy less.
@@ -248,14 +269,14 @@ class Receiver(asyncio.BufferedProtocol):
     Its size bounds what is read ahead of a slow consumer. The rest waits in the kernel, and then at the peer.
     """
 
-    def __init__(self, read_size: int = READ_SIZE) -> None:
+    def __init__(self, read_size: int, buffers: Buffers) -> None:
         self._read_size = read_size
+        self._buffers = buffers
         self.error: Exception | None = None  # why the connection is lost
         self.writable = True
         self._at_end = False  # the peer has sent its last byte
         self._transport: asyncio.Transport | None = None
-        # Mapped, so that only what is used of it costs memory, and the time to clear it.
-        self._buffer = memoryview(mmap(-1, BUFFER_SIZE))
+        self._buffer = buffers.take()
         self._start = 0  # what is between start and stop has come and has not been read
         self._stop = 0
         self._paused = False
@@ -303,11 +324,13 @@ class Receiver(asyncio.BufferedProtocol):
 
     def release(self) -> None:
         """
-        Drop the buffer: nobody reads any more.
+        Give the buffer back: nobody reads any more. Does nothing the second time.
 
         Transport and receiver know each other, so that the garbage collector alone would free it, long after.
         """
-        self._buffer, self._start, self._stop = memoryview(bytearray(1)), 0, 0
+        if self._buffer is not _NO_BUFFER:
+            self._buffers.give_back(self._buffer)
+        self._buffer, self._start, self._stop = _NO_BUFFER, 0, 0
 
     # Called by the transport.
 
