@@ -17,6 +17,7 @@ import pytest
 
 from asyncrad69 import AsyncRad69, StorageError
 from asyncrad69._content import Assembly, FileContent, MemoryBudget, MemoryContent, Share, Spool
+from asyncrad69._dicom import ForgetfulView
 from asyncrad69._limits import MIB
 from asyncrad69.testing import SimulatedSource
 
@@ -51,6 +52,18 @@ async def test_any_way_it_is_the_same_bytes(length: int, threshold: int | None, 
     content.close()
     content.close()
     assert not list(tmp_path.iterdir())
+
+
+async def test_what_was_let_go_can_be_read_again() -> None:
+    """A view that has forgotten what the walk passed has it again when somebody looks back."""
+    data = os.urandom(10 * MIB + 1)
+    content = await assembled(data, Spool(threshold=0), size=MIB)
+    with content.view() as view:
+        assert isinstance(view, ForgetfulView)
+        for position in (1, 5 * MIB + 1, 5 * MIB + 2, len(data)):
+            view.passed(position)
+        assert view[:] == data
+    content.close()
 
 
 async def test_a_large_part_is_not_held_twice() -> None:

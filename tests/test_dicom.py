@@ -15,7 +15,7 @@ import pytest
 from pydicom.uid import UID
 
 from asyncrad69 import InvalidInstanceError, InvalidReferenceError, Limits, _dicom
-from asyncrad69._dicom import examine, read_dataset, read_header
+from asyncrad69._dicom import ForgetfulView, examine, read_dataset, read_header
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.70"
@@ -143,6 +143,27 @@ def test_a_whole_file_says_what_it_is(data: bytes) -> None:
     with mmap.mmap(-1, len(data)) as mapped:
         mapped[:] = data
         assert examine(mapped) == facts
+
+
+class Watching(ForgetfulView):
+    """Notes what it is told."""
+
+    told: list[int]
+
+    def passed(self, position: int) -> None:
+        self.told.append(position)
+
+
+@pytest.mark.parametrize(("name", "items"), [("fragments", 3), ("nested-explicit", 4)])
+def test_the_walk_tells_what_it_has_passed(name: str, items: int) -> None:
+    """At each fragment, and each item that it does not step over, so that a view need not keep what is behind."""
+    data = WHOLE[name]
+    with Watching(-1, len(data)) as view:
+        view.told = []
+        view[:] = data
+        assert examine(view) == examine(data)
+    assert view.told == sorted(view.told)
+    assert [data[each : each + 4] for each in view.told] == [struct.pack("<HH", 0xFFFE, 0xE000)] * items
 
 
 @whole_files

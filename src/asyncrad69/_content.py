@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from anyio import Event
 
+from ._dicom import ForgetfulView
 from ._errors import unwritable
 from ._limits import MIB
 from ._threads import in_thread
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 # From here on the pieces of a part go into one growing buffer: a list and a join hold it twice.
 _LARGE = 64 * MIB
+# So much of a file that is looked at may be in memory. The system maps 64 KiB for each byte that is touched.
+_MAPPED = 4 * MIB
+_LET_GO: int | None = getattr(mmap, "MADV_DONTNEED", None)  # Windows has none
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
@@ -81,13 +85,8 @@ class FileContent:
 
     @contextmanager
     def view(self) -> Iterator[bytes | mmap.mmap]:
-        """All of it, to be looked at; only the pages that are touched are read."""
-        if not self.size_bytes:
-            yield b""
-            return
-        with _storage_errors():
-            view = mmap.mmap(self._descriptor, self.size_bytes, access=mmap.ACCESS_READ)
-        with view:
+        """All of it, to be looked at; see `mapped`."""
+        with _storage_errors(), mapped(self._descriptor, self.size_bytes) as view:
             yield view
 
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
@@ -245,6 +244,30 @@ class Share:
         """Give everything back."""
         size, self._size = self._size, 0
         self._budget.give_back(self, size)
+
+
+@contextmanager
+def mapped(descriptor: int, size_bytes: int) -> Iterator[bytes | mmap.mmap]:
+    """A file to be looked at: only the pages that are touched are read, and those that the walk has passed let go."""
+    if size_bytes:
+        with _FileView(descriptor, size_bytes, access=mmap.ACCESS_READ) as view:
+            yield view
+    else:  # which cannot be mapped
+        yield b""
+
+
+class _FileView(ForgetfulView):
+    """Lets pages go every few MiB."""
+
+    _let_go = 0  # all before this
+
+    def passed(self, position: int) -> None:
+        """The pages before *position* will not be looked at again; if they are, they are read anew."""
+        if _LET_GO is not None and position - self._let_go >= _MAPPED:
+            end = position - position % mmap.PAGESIZE
+            with suppress(OSError):  # pages that the process has locked in memory stay there
+                self.madvise(_LET_GO, self._let_go, end - self._let_go)
+            self._let_go = end
 
 
 @contextmanager

@@ -95,6 +95,13 @@ class Facts:
 _DEFAULT_LIMITS = Limits()
 
 
+class ForgetfulView(mmap):
+    """The pages of a file, which need not stay in memory when the walk has passed them."""
+
+    def passed(self, position: int) -> None:
+        """Nothing before *position* will be looked at again. Told again and again, with growing positions."""
+
+
 class _Flaw(Exception):
     """Where and why the walk ended."""
 
@@ -310,10 +317,14 @@ def _walk_undefined(
     if vr == b"UN":  # PS3.5 6.2.2, note 4: its items are in implicit VR little endian
         encoding = _IMPLICIT_LITTLE_ENCODING
     fragments = tag == _PIXEL_DATA or vr in {b"OB", b"OW"}
+    # Fragments may be most of a file, with a header on almost every page. An attribute's look-up for each would cost.
+    passed = data.passed if isinstance(data, ForgetfulView) else None
     while True:
         item, _, length, value = encoding.header(data, position)
         if item == _SEQUENCE_END:
             return value
+        if passed is not None:
+            passed(position)
         if item != _ITEM:
             raise _Flaw(f"has no item where one belongs in ({tag >> 16:04X},{tag & 0xFFFF:04X})")
         if length != _UNDEFINED:

@@ -6,11 +6,10 @@ import hashlib
 import os
 from contextlib import contextmanager, suppress
 from functools import partial
-from mmap import ACCESS_READ, mmap
 from threading import Condition, Lock
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
-from ._content import FileContent, Spool
+from ._content import FileContent, Spool, mapped
 from ._dicom import Facts, examine
 from ._errors import ExistingFileError, StorageError, unwritable, without_frames
 from ._files import PathTemplate, make_folder, publish
@@ -280,9 +279,7 @@ def _storage_errors(file: str | Path) -> Iterator[None]:
 
 
 def _facts(path: Path) -> Facts:
-    if not path.stat().st_size:
-        return examine(b"")
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as view:
+    with path.open("rb") as file, mapped(file.fileno(), path.stat().st_size) as view:
         return examine(view)
 
 
