@@ -27,7 +27,10 @@ from asyncrad69 import (
     SoapError,
     Timeout,
     XDSMissingDocumentError,
+    _client,
+    _instance,
 )
+from asyncrad69._dicom import read_dataset
 from asyncrad69._ledger import Ledger
 from asyncrad69.testing import SimulatedSource
 from replies import EBRS_STATUS, answer
@@ -36,6 +39,8 @@ from source import Asked, Scripted, ScriptedSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from asyncrad69._dicom import Dataset
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +64,24 @@ async def test_every_instance_once_as_sent(source: SimulatedSource, concurrency:
     expected = {each: source.data(each.sop_instance_uid) for each in source.references()}
     assert len(came) == len(expected)
     assert dict(came) == expected
+
+
+async def test_a_large_dataset_is_parsed_in_a_thread(source: SimulatedSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are parsed where the event loop is, which takes less time than a thread."""
+    threads: list[int] = []
+
+    def watched(data: bytes, *, force: bool) -> Dataset:
+        threads.append(threading.get_ident())
+        return read_dataset(data, force=force)
+
+    monkeypatch.setattr(_instance, "read_dataset", watched)
+    reference = source.references()[-1]
+    async with AsyncRad69(source.url) as rad69:
+        inline = await rad69.get_dataset(reference)
+        monkeypatch.setattr(_client, "_PARSE_IN_THREAD", len(source.data(reference.sop_instance_uid)))
+        assert await rad69.get_dataset(reference) == inline
+    assert threads[0] == threading.get_ident()
+    assert threads[1] != threading.get_ident()
 
 
 async def test_one_request_arrives_in_the_order_asked(source: SimulatedSource) -> None:
