@@ -84,6 +84,7 @@ class Asking:
         self._ledger.ask(wanted)
         self._watcher.tell(RequestStarted(references=wanted.references, message_id=message_id))
         error: Rad69Error | None = None
+        begun = pace.begun()
         try:
             await self._receive(wanted, endpoint, attempt, answer)
         except Rad69Error as exc:
@@ -94,7 +95,7 @@ class Asking:
         if attempt.packaging != self._options.packaging and error is None:
             self._ledger.remarks[f"the source takes {attempt.packaging} packaging only"] = 1
         self._enter(wanted, answer, error)
-        pace.answered(size_bytes=answer.received_bytes, now_s=current_time(), error=error)
+        pace.answered(begun, size_bytes=answer.received_bytes, now_s=current_time(), error=error)
         status = answer.manifest.status if answer.manifest and error is None else None
         finished = RequestFinished(references=wanted.references, message_id=message_id, status=status, error=error)
         self._watcher.tell(finished)
