@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,20 @@ async def test_what_was_let_go_can_be_read_again() -> None:
         for position in (1, 5 * MIB + 1, 5 * MIB + 2, len(data)):
             view.passed(position)
         assert view[:] == data
+    content.close()
+
+
+def test_several_may_read_where_there_is_no_pread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has none: whoever reads has a place of its own all the same, in this thread and in others."""
+    monkeypatch.delattr(os, "pread", raising=False)
+    data = os.urandom(100_000)
+    content = FileContent(Spool(threshold=0, folder=tmp_path))
+    content.write([data])
+    in_turn = zip(*zip(content.chunks(1000), content.chunks(1000), strict=True), strict=True)
+    assert [b"".join(each) for each in in_turn] == [data, data]
+    with ThreadPoolExecutor(8) as threads:
+        read = [threads.submit(lambda: b"".join(content.chunks(97))) for _ in range(8)]
+        assert all(each.result() == data for each in read)
     content.close()
 
 

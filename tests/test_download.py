@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Semaphore
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +28,7 @@ from asyncrad69 import (
     InstanceReference,
     Rad69,
     StorageError,
+    _download,
 )
 from asyncrad69._content import MemoryContent
 from asyncrad69._download import Download
@@ -344,6 +346,30 @@ def test_a_failed_sync_is_not_tried_again(
         download.close()
     with Journal(folder) as journal:
         assert journal.entries == {}
+
+
+def test_windows_syncs_what_may_be_written(
+    source: SimulatedSource, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses a descriptor that only reads, and it has no call for folders."""
+    fcntl = pytest.importorskip("fcntl")
+    fsync, synced = os.fsync, []
+
+    def windows_fsync(descriptor: int) -> None:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        synced.append(descriptor)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", windows_fsync)
+    monkeypatch.setattr(_download, "os", SimpleNamespace(**vars(os) | {"name": "nt"}))
+    instance, *_ = instances(source, 1)
+    download = Download(folder, existing="skip", durability="each")
+    [path] = download.store([instance])
+    download.close()
+    assert isinstance(path, Path)
+    assert path.read_bytes() == instance.data
+    assert len(synced) == 2  # the file and the journal
 
 
 def _fail(_descriptor: int) -> None:

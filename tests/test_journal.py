@@ -7,14 +7,13 @@ import errno
 import json
 import os
 from dataclasses import asdict
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
+from asyncrad69 import _journal
 from asyncrad69._journal import FOLDER, Entry, Journal
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 A = Entry(sop_instance_uid="1.1", path="1.1.dcm", size_bytes=1, sha256="aa")
 B = Entry(sop_instance_uid="1.2", path="x/1.2.dcm", size_bytes=2, sha256="bb")
@@ -143,6 +142,25 @@ def test_unfinished_files_are_swept_unless_somebody_is_at_work(tmp_path: Path) -
             assert unfinished.exists()
     with Journal(tmp_path):
         assert not unfinished.exists()
+
+
+def test_without_locks_what_is_open_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has no flock, and refuses to remove what another process has open: the rest goes."""
+    monkeypatch.setattr(_journal, "fcntl", None)
+    (tmp_path / FOLDER).mkdir()
+    parts = [tmp_path / FOLDER / f"{number}.part" for number in range(3)]
+    for part in parts:
+        part.touch()
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == parts[1]:
+            raise PermissionError(errno.EACCES, "used by another process")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with Journal(tmp_path):
+        assert [part.exists() for part in parts] == [False, True, False]
 
 
 def test_a_journal_that_cannot_be_read_leaves_no_open_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

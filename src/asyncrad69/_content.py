@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from anyio import Event
@@ -69,6 +70,7 @@ class FileContent:
         self.size_bytes = 0
         with _storage_errors():
             self._descriptor, self.name = _new_file(spool.folder)
+        self._position = Lock()
         self._dispose = weakref.finalize(self, _dispose, os.getpid(), self._descriptor, self.name)
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
@@ -92,7 +94,15 @@ class FileContent:
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
         """Its bytes in order, in pieces of *size_bytes* and a shorter last one. Blocks."""
         for start in range(0, self.size_bytes, size_bytes):
-            yield os.pread(self._descriptor, size_bytes, start)
+            yield self._read(size_bytes, start)
+
+    def _read(self, size_bytes: int, start: int) -> bytes:
+        if hasattr(os, "pread"):
+            return os.pread(self._descriptor, size_bytes, start)
+        # Windows: there is one position, for all who read.
+        with self._position:
+            os.lseek(self._descriptor, start, os.SEEK_SET)
+            return os.read(self._descriptor, size_bytes)
 
     def close(self) -> None:
         """Give the file up. Does nothing the second time."""

@@ -284,7 +284,8 @@ def _facts(path: Path) -> Facts:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows syncs only what it was asked to write; elsewhere that cannot be asked for a folder.
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 try:
     import fcntl
-except ImportError:  # Windows: there a file that is open cannot be swept, which is what the lock is for
+except ImportError:  # Windows: there a file that is open cannot be removed, which is what the lock is for
     fcntl = None  # type: ignore[assignment]
 
 #: What belongs to the downloads into a folder is in this one, inside it.
@@ -104,14 +104,20 @@ class Workplace:
         self._lines.close()
 
     def _sweep(self) -> None:
-        if fcntl is not None:
-            # Not to be had: somebody else is at work here, or the file system has no locks.
+        if fcntl is None:
+            self._remove_unfinished()
+            return
+        # Not to be had: somebody else is at work here, or the file system has no locks.
+        with suppress(OSError):
+            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._remove_unfinished()
+        with suppress(OSError):
+            fcntl.flock(self._lines, fcntl.LOCK_SH)
+
+    def _remove_unfinished(self) -> None:
+        for unfinished in self.folder.glob("*.part"):
             with suppress(OSError):
-                fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for unfinished in self.folder.glob("*.part"):
-                    unfinished.unlink(missing_ok=True)
-            with suppress(OSError):
-                fcntl.flock(self._lines, fcntl.LOCK_SH)
+                unfinished.unlink()
 
 
 class Journal(Workplace):
