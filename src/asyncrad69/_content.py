@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from anyio import Event
 
 from ._dicom import ForgetfulView
-from ._errors import unwritable
+from ._errors import storage_errors
 from ._limits import MIB
 from ._threads import in_thread
 
@@ -32,6 +32,7 @@ _LARGE = 64 * MIB
 # So much of a file that is looked at may be in memory. The system maps 64 KiB for each byte that is touched.
 _MAPPED = 4 * MIB
 _LET_GO: int | None = getattr(mmap, "MADV_DONTNEED", None)  # Windows has none
+_TEMPORARY = "a temporary file"
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would change line ends
 
 
@@ -68,14 +69,14 @@ class FileContent:
 
     def __init__(self, spool: Spool) -> None:
         self.size_bytes = 0
-        with _storage_errors():
+        with storage_errors(_TEMPORARY):
             self._descriptor, self.name = _new_file(spool.folder)
         self._position = Lock()
         self._dispose = weakref.finalize(self, _dispose, os.getpid(), self._descriptor, self.name)
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append *pieces*. Blocks."""
-        with _storage_errors():
+        with storage_errors(_TEMPORARY):
             for piece in pieces:
                 _write_all(self._descriptor, piece)
                 self.size_bytes += len(piece)
@@ -88,7 +89,7 @@ class FileContent:
     @contextmanager
     def view(self) -> Iterator[bytes | mmap.mmap]:
         """All of it, to be looked at; see `mapped`."""
-        with _storage_errors(), mapped(self._descriptor, self.size_bytes) as view:
+        with storage_errors(_TEMPORARY), mapped(self._descriptor, self.size_bytes) as view:
             yield view
 
     def chunks(self, size_bytes: int) -> Iterator[bytes]:
@@ -278,14 +279,6 @@ class _FileView(ForgetfulView):
             with suppress(OSError):  # pages that the process has locked in memory stay there
                 self.madvise(_LET_GO, self._let_go, end - self._let_go)
             self._let_go = end
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise unwritable("a temporary file", exc) from exc
 
 
 def _new_file(folder: Path | None) -> tuple[int, str]:

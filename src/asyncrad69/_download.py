@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from ._content import FileContent, Spool, mapped
 from ._dicom import Facts, examine
-from ._errors import ExistingFileError, StorageError, unwritable, without_frames
+from ._errors import ExistingFileError, StorageError, storage_errors, without_frames
 from ._files import PathTemplate, make_folder, publish
 from ._journal import Entry, Journal, Records
 from ._limits import MIB
@@ -75,13 +75,13 @@ class Download:
         self._owing = False  # the last attempt to enter them failed
         self._sync_error: OSError | None = None
         self.root: Path = self._template.root
-        with _storage_errors(self.root):
+        with storage_errors(self.root):
             self._records = records(self.root)
         self.spool: Spool = Spool(threshold=SPOOL_BYTES, folder=self._records.folder)
 
     def flush(self) -> None:
         """Sync what has to be, and enter it."""
-        with self._lock, _storage_errors(self._records.folder.name):
+        with self._lock, storage_errors(self._records.folder.name):
             self._flush()
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Download:
             self._idle.wait_for(lambda: not self._at_work)
         try:
             self.flush()
-            with _storage_errors(self._records.folder.name):
+            with storage_errors(self._records.folder.name):
                 self._records.finish()
         finally:
             self._records.close()
@@ -109,7 +109,7 @@ class Download:
             for reference in references:
                 self._check()
                 path = self._template.path(reference)
-                with _storage_errors(path.name):
+                with storage_errors(path.name, done="read"):
                     if path.exists() and self._counts(reference, path):
                         yield reference, path, path.stat().st_size
 
@@ -179,7 +179,7 @@ class Download:
 
     def _store(self, instance: Instance) -> Path:
         path = self._template.path(instance.reference)
-        with _storage_errors(path.name):
+        with storage_errors(path.name):
             self._make_folder(path.parent)
             with self._file(instance) as content:
                 digest = self._sha256(instance.chunks(_HASHED_AT_ONCE))
@@ -220,12 +220,12 @@ class Download:
 
     def _settle(self) -> None:
         """Enter what could not be entered when it was written."""
-        with self._lock, _storage_errors(self._records.folder.name):
+        with self._lock, storage_errors(self._records.folder.name):
             if self._owing:
                 self._flush()
 
     def _enter_when_due(self) -> None:
-        with self._lock, _storage_errors(self._records.folder.name):
+        with self._lock, storage_errors(self._records.folder.name):
             if self._durability == "none":
                 # The files have their names, and count. That the journal cannot be written is the next ones' error,
                 # or that of `close`.
@@ -268,14 +268,6 @@ class Download:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self._template.root).as_posix()
-
-
-@contextmanager
-def _storage_errors(file: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise unwritable(file, exc) from exc
 
 
 def _facts(path: Path) -> Facts:

@@ -35,10 +35,11 @@ All of them pickle.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from os import PathLike
 
     from ._references import InstanceReference
@@ -472,9 +473,18 @@ class StorageError(Rad69Error):
 STORAGE_HINT: Final = "Free space, or check permissions; running the same again goes on."
 
 
-def unwritable(file: str | PathLike[str], error: OSError) -> StorageError:
+def unwritable(file: str | PathLike[str], error: OSError, *, done: str = "written") -> StorageError:
     """The `StorageError` for what the operating system said about *file*: its name, or a path that the caller gave."""
-    return StorageError(f"{file} cannot be written: {error.strerror}", hint=STORAGE_HINT)
+    return StorageError(f"{file} cannot be {done}: {error.strerror}", hint=STORAGE_HINT)
+
+
+@contextmanager
+def storage_errors(file: str | PathLike[str], *, done: str = "written") -> Iterator[None]:
+    """Raise what the operating system says about *file* as `unwritable` has it; *done* is what is done to it."""
+    try:
+        yield
+    except OSError as exc:
+        raise unwritable(file, exc, done=done) from exc
 
 
 class ExistingFileError(StorageError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, Unpack
 
-from anyio import to_thread
-
 from asyncrad69._references import references_from
+from asyncrad69._threads import in_thread
 
 from ._checking import Checked, ask_again as let_ask_again, check
 from ._export import status_dict, write_csv, write_json
@@ -183,7 +183,7 @@ class Job:
                 await runner.run()
         finally:
             self._runner = None
-        return await to_thread.run_sync(self.status, shard)
+        return await in_thread(partial(self.status, shard))
 
     def stop(self) -> None:
         """Let a run ask for nothing more: it ends when what is in flight is written. Call it on its event loop."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from anyio import CancelScope, Event as Signal, current_time, move_on_after, to_thread
+from anyio import CancelScope, Event as Signal, current_time, move_on_after
 
 from asyncrad69._download import Download
 from asyncrad69._errors import (
@@ -22,7 +22,8 @@ from asyncrad69._errors import (
 )
 from asyncrad69._events import InstanceFailed, RetrieveFinished
 from asyncrad69._plan import addressed
-from asyncrad69._to_files import retrieval_to
+from asyncrad69._threads import in_thread
+from asyncrad69._to_files import close, retrieval_to
 
 from ._records import JobRecords
 from ._store import START
@@ -105,15 +106,15 @@ class Runner:
                 given all they have. What came before is in the job.
         """
         records = partial(JobRecords, self.store)
-        files = await to_thread.run_sync(
+        files = await in_thread(
             partial(Download, self.target, existing=self.existing, durability=self.durability, records=records)
         )
         try:
             states: tuple[JobState, ...] = ("missing", "refused") if self.rules.ask_refused else ("missing",)
-            await to_thread.run_sync(self.store.ask_again, states, self.shard)
+            await in_thread(partial(self.store.ask_again, states, self.shard))
             position = START
             while not self._stopping.is_set():
-                pending, after = await to_thread.run_sync(self.store.next_pending, position, BATCH, self.shard)
+                pending, after = await in_thread(partial(self.store.next_pending, position, BATCH, self.shard))
                 if pending:
                     position = after if await self._batch(files, pending) else position
                 elif self._left_behind:
@@ -122,8 +123,7 @@ class Runner:
                 else:
                     break
         finally:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(files.close)
+            await close(files)
         if self._fatal is not None:
             raise self._fatal
 
@@ -153,7 +153,7 @@ class Runner:
         finally:
             self._retrieval = None
             with CancelScope(shield=True):
-                await to_thread.run_sync(self._enter, files, retrieval)
+                await in_thread(partial(self._enter, files, retrieval))
         await self._close_endpoints(retrieval.report.rows)
         return await self._is_reachable(retrieval)
 
@@ -168,7 +168,7 @@ class Runner:
                 self._fatal = self._fatal or row.error
         if self._fatal is None:
             return
-        named = await to_thread.run_sync(self.store.repositories, self.shard)
+        named = await in_thread(partial(self.store.repositories, self.shard))
         if {self.client.services.endpoint(each or self.options.repository_unique_id) for each in named} <= self._closed:
             raise self._fatal
 
@@ -244,7 +244,7 @@ class Runner:
 
     async def _is_full(self, root: Path) -> bool:
         try:
-            return await to_thread.run_sync(_free_bytes, root) < self.rules.min_free_bytes
+            return await in_thread(partial(_free_bytes, root)) < self.rules.min_free_bytes
         except StorageError as exc:
             # Raised when what is in flight has ended: here it would be raised in the middle of a worker.
             self._fatal = self._fatal or exc
