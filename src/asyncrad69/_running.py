@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -128,13 +128,13 @@ class Running:
         self._ended_at: float | None = None
         # A ticket for each job, so that workers can wait for one, and learn that none will come.
         self._tickets_in, self._tickets_out = create_memory_object_stream[None](math.inf)
-        self._jobs: deque[Job] = deque()
         self._open_jobs = 0
         self._turns = CapacityLimiter(self._pace.allowed)
         planned = requests(ledger.pending(references), options)
         self._workers = min(self._pace.most, len(planned))
         self._places = self._places_of(planned, services)
-        self._announce(Job(each, self._places[services.endpoint(each.repository_unique_id)]) for each in planned)
+        self._jobs = deque(Job(each, self._places[services.endpoint(each.repository_unique_id)]) for each in planned)
+        self._announce(len(planned))
 
     def _places_of(self, planned: list[Request], services: Services) -> dict[Endpoint, Place]:
         asked: dict[Endpoint, list[InstanceReference]] = {}
@@ -293,16 +293,14 @@ class Running:
             return
         for request in again:
             self._watcher.tell(RetryScheduled(references=request.references, wait_s=wait_s))
-        not_before = current_time() + wait_s
-        self._announce((Job(request, place, not_before) for request in again), first=True)
-
-    def _announce(self, jobs: Iterable[Job], *, first: bool = False) -> None:
-        """Enter *jobs* in the queue, with a ticket each; where no job is left, none will come any more."""
-        more = list(jobs)
         # Depth first: what is at fault is found before everything has been asked for in vain.
-        self._jobs = deque((*more, *self._jobs) if first else (*self._jobs, *more))
-        self._open_jobs += len(more)
-        for _ in more:
+        self._jobs.extendleft(Job(request, place, current_time() + wait_s) for request in reversed(again))
+        self._announce(len(again))
+
+    def _announce(self, count: int) -> None:
+        """So many jobs more are to be had; at the end, none will be."""
+        self._open_jobs += count
+        for _ in range(count):
             self._tickets_in.send_nowait(None)
         if not self._open_jobs:
             self._tickets_in.close()
