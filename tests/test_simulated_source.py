@@ -6,6 +6,7 @@ import re
 import socket
 import sys
 import threading
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -315,6 +316,31 @@ def test_stopped_it_leaves_nothing() -> None:
     answer.close()
     client.close()
     silent.close()
+
+
+def test_who_connects_as_it_is_stopped_is_cut_too() -> None:
+    """However far a connection had come: its client is told, and does not wait for an answer."""
+    for _ in range(8):
+        source = SimulatedSource.demo()
+        source.start()
+        host, port = re.findall(r"//([\d.]+):(\d+)", source.url)[0]
+        connected: list[socket.socket] = []
+        some = threading.Event()
+
+        def connect(address: tuple[str, int], connected: list[socket.socket], some: threading.Event) -> None:
+            with suppress(ConnectionError):
+                for _ in range(300):
+                    connected.append(socket.create_connection(address, timeout=10))
+                    some.set()
+
+        client = threading.Thread(target=connect, args=((host, int(port)), connected, some))
+        client.start()
+        some.wait()
+        source.stop()
+        client.join()
+        for each in connected:
+            with each, suppress(ConnectionError):
+                assert each.recv(1) == b""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

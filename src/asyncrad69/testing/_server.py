@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -98,7 +99,9 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
+        config.http_protocol_class = self._unless_stopped(config.http_protocol_class)
         self.running: Future[Callable[[], object]] = Future()
+        self._stopped = False
 
     async def main_loop(self) -> None:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -119,7 +122,25 @@ class _Server(uvicorn.Server):
             else:
                 transport.close()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's
+    def _unless_stopped(self, protocol: Any) -> Any:
+        """*protocol*, and a connection that is made too late is cut: nobody would answer, and its client would wait."""
+        server = self
+
+        class Connection(protocol):  # type: ignore[misc]
+            def connection_made(self, transport: asyncio.Transport) -> None:
+                super().connection_made(transport)
+                if server._stopped:
+                    transport.abort()
+
+        return Connection
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Nobody is accepted any more, and who was gets a transport: with a closed server, asyncio forgets them, open.
+        with suppress(NotImplementedError):  # the loop of Windows
+            for listener in sockets or ():
+                asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0)
+        self._stopped = True
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
