@@ -71,7 +71,7 @@ _BORROWED: Final = ("asyncrad69 on httpx", "asyncrad69 on aiohttp")
 _THEIRS: Final = ("dicomtrolley", "dicomtrolley async")
 _EVERYBODY: Final = (*_FLOOR, "curl", *_OURS, *_BORROWED, *_THEIRS)
 _RECEIVERS: Final = ("floor recv", "curl", "transport recv", "requests recv", "httpx recv")
-_TO_FILES: Final = ("floor write", "asyncrad69 download", "dicomtrolley files")
+_TO_FILES: Final = ("floor recv", "floor write", "asyncrad69 download", "dicomtrolley files")
 _HEAD_TO_HEAD: Final = (*_FLOOR, "asyncrad69", "dicomtrolley")
 
 _CT_8K: Final = Case(name="ct-8k", workload=CT, peers=_EVERYBODY)
@@ -88,7 +88,7 @@ _SLOW_CONSUMER: Final = Case(
     pause_ms=5,
     rounds=2,
 )
-_GIANT: Final = Case(name="giant", workload=GIANT, peers=("asyncrad69 instances",), rounds=1)
+_GIANT: Final = Case(name="giant", workload=GIANT, peers=("asyncrad69 instances",))
 _GIANT_SPOOLED: Final = replace(_GIANT, name="giant-spooled", spool_bytes=8 * MIB)
 
 
@@ -123,15 +123,19 @@ def _instances_per_request(number: int) -> Case:
     return Case(name=f"split-{number}", workload=CT, peers=("asyncrad69",), instances_per_request=number)
 
 
+def _beside_source(case: Case) -> Case:
+    return replace(case, peers=("floor recv", *case.peers))
+
+
 QUICK: Final = (
-    replace(_CT_8K, peers=(*_FLOOR, "curl", *_OURS, *_THEIRS)),
+    replace(_CT_8K, peers=(*_FLOOR, "curl", "asyncrad69", "asyncrad69 instances", *_THEIRS)),
     replace(_SMALL_8K, workload=replace(SMALL, count=600)),
     replace(_HTTPS, rounds=2),
-    replace(_MF_8K, workload=replace(MULTI_FRAME, count=1), rounds=2),
+    replace(_MF_8K, workload=replace(MULTI_FRAME, count=1), rounds=1),
     replace(_DROPPED, rounds=1),
     _SLOW_CONSUMER,
-    replace(_GIANT_SPOOLED, workload=replace(GIANT, frames=1024)),
-    *(replace(_read_size(each * KIB), rounds=1) for each in (16, 64, 512)),
+    replace(_GIANT_SPOOLED, workload=replace(GIANT, frames=1024), rounds=1),
+    replace(_read_size(16 * KIB), rounds=1),  # 512 is the default, in ct-8k
     *(replace(_think_per_instance(each), rounds=1) for each in (1, 8)),
 )
 
@@ -151,15 +155,20 @@ FULL: Final = (
     Case(name="small-files", workload=SMALL, peers=_TO_FILES, keep=False),
     Case(name="ct-1gbit", workload=CT, peers=("curl", "asyncrad69", "dicomtrolley"), megabit_per_s=1000),
     Case(name="ct-100mbit", workload=replace(CT, count=60), peers=("curl", "asyncrad69"), megabit_per_s=100, rounds=2),
-    *map(_concurrency, (1, 2, 4, 8, 16)),
-    *map(_instances_per_request, (1, 4, 15, 60, 240)),
-    *(_read_size(each * KIB, tls=tls) for tls in (False, True) for each in (16, 64, 256, 512)),
+    _beside_source(_concurrency(1)),
+    *map(_concurrency, (2, 4, 8, 16)),
+    *map(_instances_per_request, (1, 4, 15, 60)),
+    _beside_source(_instances_per_request(240)),
+    *(_read_size(each * KIB) for each in (16, 64, 256)),
+    _beside_source(_read_size(512 * KIB)),
+    *(_read_size(each * KIB, tls=True) for each in (16, 64, 256)),
+    _beside_source(_read_size(512 * KIB, tls=True)),
     *(replace(_concurrency(each), name=f"think-request-c{each}", think_ms=50) for each in (1, 4, 16)),
     *map(_think_per_instance, (1, 4, 8, 16)),
-    _DROPPED,
+    _beside_source(_DROPPED),
     replace(_DROPPED, name="mf-dropped", workload=MULTI_FRAME, rounds=3),
     _SLOW_CONSUMER,
-    _GIANT,
+    _beside_source(_GIANT),
     _GIANT_SPOOLED,
 )
 

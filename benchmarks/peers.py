@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, aclosing, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 256 * 1024
 _SOAP: Final = {"Content-Type": "application/soap+xml"}
 _TICK_S: Final = 0.005
+_WALKED: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +88,9 @@ class Measurement:
         seconds: Wall time, from the call to the last instance.
         first_s: Until the first instance; ``None`` where a peer has no instances.
         cpu_s: User and system time of the client's process.
-        rss_over_base: How far the resident memory rose; for curl, all of it.
+        rss_over_base: How far the resident memory rose; ``None`` for curl.
         stall_s: The longest the event loop was held up; ``None`` without one.
+        walk_s: The CPU time of the walk through all instances, measured afterwards; ``None`` where that is not done.
         instances: How many came; 0 where a peer has no instances.
         received: Their bytes: files, or pixel data for Datasets, or all of the body.
         whole: Whether that is everything.
@@ -97,8 +99,9 @@ class Measurement:
     seconds: float = 0.0
     first_s: float | None = None
     cpu_s: float = 0.0
-    rss_over_base: int = 0
+    rss_over_base: int | None = 0
     stall_s: float | None = None
+    walk_s: float | None = None
     instances: int = 0
     received: int = 0
     whole: bool = False
@@ -200,7 +203,21 @@ async def _asyncrad69(job: Job, http_client: httpx.AsyncClient | None, *, parse:
                     if job.pause_ms:
                         await asyncio.sleep(job.pause_ms / 1000)
         measurement.stall_s = watch.worst_s
+    measurement.walk_s = _walk_s(job.workload)
     return _judged(measurement, job, parse=parse)
+
+
+def _walk_s(workload: Workload) -> float:
+    """What the walk through all instances takes, by some of them. Pixel data is stepped over: one frame will do."""
+    from asyncrad69._dicom import examine
+
+    some, seconds = replace(workload, count=min(workload.count, _WALKED), frames=1), 0.0
+    for uid in some.uids:
+        data = some.instance(uid)
+        begin = time.process_time()
+        examine(data)
+        seconds += time.process_time() - begin
+    return seconds / some.count * workload.count
 
 
 class _Watch:
@@ -413,7 +430,7 @@ def curl(job: Job) -> Measurement:
             done = subprocess.run([*command, job.url], check=True, capture_output=True, text=True)
     size, seconds = done.stdout.split()
     measurement.received, measurement.seconds = int(size), float(seconds)
-    measurement.rss_over_base = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    measurement.rss_over_base = None  # ru_maxrss of a child would be that of this process, which is larger
     return _body_judged(measurement, job)
 
 
