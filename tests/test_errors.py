@@ -218,3 +218,10 @@ def test_what_cannot_be_written_says_what_and_why_and_the_way_out() -> None:
     error = errors.unwritable("out", OSError(errno.ENOSPC, "No space left on device"))
     assert (error.message, error.hint) == ("out cannot be written: No space left on device", errors.STORAGE_HINT)
     assert error.fatal
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    with (
+        pytest.raises(errors.StorageError, match=r"^out cannot be read: Permission denied") as caught,
+        errors.storage_errors("out", done="read"),
+    ):
+        raise denied
+    assert isinstance(caught.value.__cause__, PermissionError)

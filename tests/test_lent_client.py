@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import http.cookies
 import threading
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +50,18 @@ async def test_every_instance_arrives(library: Any) -> None:
                 async with AsyncRad69(source.url, http_client=lent, auth=auth) as rad69:
                     came = [str(dataset.SOPInstanceUID) async for dataset in rad69.datasets(asked)]
                 assert sorted(came) == sorted(reference.sop_instance_uid for reference in asked)
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_no_generator_is_left_to_the_collector(library: Any) -> None:
+    """Of a reply that was read to its end; trio would warn of each."""
+    with SimulatedSource.demo(slices=3) as source, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        async with library.AsyncClient() as lent, AsyncRad69(source.url, http_client=lent) as rad69:
+            async for _ in rad69.instances(source.references()):
+                pass
+        gc.collect()
+    assert [str(each.message) for each in warned if issubclass(each.category, ResourceWarning)] == []
 
 
 async def test_a_token_goes_before_the_client_s_own_credentials(library: Any) -> None:

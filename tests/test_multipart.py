@@ -140,6 +140,12 @@ def test_headers_are_read_as_written() -> None:
     assert segment.transfer_encoding == "binary"
 
 
+def test_as_many_parts_as_come() -> None:
+    """Where no limit is set."""
+    body = b"--B\r\n\r\nx\r\n" * 1000 + b"--B--"
+    assert sum(event is None for event in MultipartDecoder("B", Limits()).feed(body)) == 1000
+
+
 def test_a_part_without_headers_has_the_defaults() -> None:
     """RFC 2046 5.1: no header is needed."""
     segment = next(MultipartDecoder("B", Limits(**LIMITS)).feed(b"--B\r\n\r\n"))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 import httpx
-from anyio import fail_after
+from anyio import fail_after, move_on_after
 
 from ._connection import own_client
 from ._errors import ConnectionLost, TransferTimeout
@@ -220,12 +220,24 @@ class _Raw(Protocol):
     async def aclose(self) -> None: ...
 
 
+# How long to wait for the end of a body of which nothing more is wanted.
+_LAST_CHUNK_S = 0.05
+
+
 class _Iterated:
     """The body of whatever transport."""
 
     def __init__(self, blocks: AsyncGenerator[bytes, None]) -> None:
         self._blocks = blocks
-        self.aclose = blocks.aclose
+
+    async def aclose(self) -> None:
+        # A generator of httpx's has others inside, which closing it leaves to the garbage collector: they end with the
+        # body alone. Of a reply that is complete only the last chunk is missing, which is here or about to be.
+        try:
+            with suppress(Exception), move_on_after(_LAST_CHUNK_S):
+                await anext(self._blocks, None)
+        finally:
+            await self._blocks.aclose()
 
     async def read(self, timeout_s: float | None) -> bytes:
         with fail_after(timeout_s):
