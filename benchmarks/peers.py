@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 256 * 1024
 _SOAP: Final = {"Content-Type": "application/soap+xml"}
 _TICK_S: Final = 0.005
-_WALKED: Final = 50
+_WALKED: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
