@@ -9,6 +9,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
@@ -16,6 +17,9 @@ from pydicom.uid import UID
 
 from asyncrad69 import InvalidInstanceError, InvalidReferenceError, Limits, _dicom
 from asyncrad69._dicom import ForgetfulView, examine, read_dataset, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXPLICIT, IMPLICIT, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 DEFLATED, JPEG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.70"
@@ -479,3 +483,49 @@ def test_what_is_known_of_elements_does_not_pile_up(monkeypatch: pytest.MonkeyPa
     private = b"".join(LITTLE(0x00110000 | element, "LO", b"") for element in range(0x1000, 0x1005))
     assert examine(file(LITTLE.image(before_pixels=private))).flaw is None
     assert known == {b"\x11\0\x04\x10LO"}
+
+
+def usual(encoder: Encoder, values: Iterable[bytes]) -> bytes:
+    """Elements of a group that tells the walk nothing, long enough for a run."""
+    return b"".join(encoder(0x00080100 + 2 * number, "LO", value) for number, value in enumerate(values))
+
+
+def as_if_new(data: bytes, monkeypatch: pytest.MonkeyPatch) -> _dicom.Facts:
+    """What the walk says that has seen no other file."""
+    with monkeypatch.context() as patched:
+        for name, explicit, order in (("EXPLICIT_LITTLE", True, "<"), ("IMPLICIT_LITTLE", False, "<")):
+            patched.setattr(_dicom, f"_{name}_ENCODING", _dicom._Encoding(explicit=explicit, order=order))
+        return examine(data)
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
+def test_runs_that_are_known_change_nothing(syntax: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a file differs from those before it, cut or with other lengths, it is what it is without them."""
+    encoder, chance = Encoder(syntax), random.Random(7)
+    values = [b"x" * (8 + 2 * (number % 3)) for number in range(20)]
+    known = file(usual(encoder, values) + encoder.image(), syntax)
+    for _ in range(3):
+        assert examine(known).flaw is None
+    others = [known[:end] for end in range(len(known))]
+    for _ in range(500):
+        changed = bytearray(known)
+        for _ in range(chance.randint(1, 3)):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        others.append(bytes(changed))
+    others += [file(usual(encoder, [*values[:-1], b"y" * size]) + encoder.image(), syntax) for size in range(0, 20, 2)]
+    for other in others:
+        assert examine(other) == as_if_new(other, monkeypatch)
+        assert examine(known).flaw is None
+
+
+def test_runs_that_are_known_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each place has one, another after some that did not fit; and there are so many places."""
+    monkeypatch.setattr(_dicom, "_MOST_RUNS", 2)
+    known = _dicom._EXPLICIT_LITTLE_ENCODING.runs
+    known.clear()
+    for size in (10, 12, 14):
+        for _ in range(3 * _dicom._MISSES):
+            assert examine(file(usual(LITTLE, [b"x" * size] * 40) + LITTLE.image())).flaw is None
+            assert len(known) <= 2
+    heads = {head[6:8] for _, run, _ in known.values() for head in run}
+    assert struct.pack("<H", 14) in heads

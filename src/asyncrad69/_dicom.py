@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from mmap import mmap
 from struct import Struct, error as struct_error
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
@@ -24,6 +24,7 @@ from ._errors import InvalidInstanceError, InvalidReferenceError
 from ._limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
 Bytes: TypeAlias = bytes | memoryview | mmap
@@ -34,6 +35,12 @@ Dataset: TypeAlias = FileDataset
 _PREAMBLE_SIZE = 128
 _MAX_INTEGER_STRING = 12  # bytes of VR IS, PS3.5 6.2
 _MIN_HEADER: Final = 8  # bytes of an element's header, PS3.5 7.1
+# Of a run of elements that is stepped over at once: in bytes; how many are known; how often another takes the place of
+# one that did not fit.
+_SHORTEST_RUN: Final = 64
+_LONGEST_RUN: Final = 192
+_MOST_RUNS: Final = 1024
+_MISSES: Final = 8
 _MOST_TAGS: Final = 16 * 1024  # the standard has some 5,000; private ones have no end
 _UNDEFINED: Final = 0xFFFFFFFF
 _INFLATED_ALWAYS = 1 << 20  # bytes; the ratio is not looked at below
@@ -213,6 +220,10 @@ class _Encoding:
         self.long = Struct(order + "L")
         # Outlines of elements that tell us nothing, and whose length follows at once: known after the first such file.
         self.passable: set[bytes] = set()
+        # Runs of such elements by where they begin: what reads all their headers at once, the headers, and the run's
+        # end. The instances of a series have them at the same places, of the same lengths.
+        self.runs: dict[int, tuple[Callable[[Bytes, int], tuple[Any, ...]], tuple[bytes, ...], int]] = {}
+        self._misses = 0
 
     def header(self, data: Bytes, position: int) -> tuple[int, bytes, int, int]:
         """Tag, VR, length and the position of the value."""
@@ -228,9 +239,51 @@ class _Encoding:
                 self.passable.clear()
             self.passable.add(outline)
 
+    def step_over(self, data: Bytes, position: int) -> int:
+        """Where the elements that tell us nothing, from *position* on, end."""
+        # Every element of every instance passes here: a run of them at once, a single one by two comparisons and an
+        # addition.
+        unpack, passable, runs = self.outline.unpack_from, self.passable, self.runs
+        size = len(data)
+        last = size - _MIN_HEADER
+        while position <= last:
+            run = runs.get(position)
+            if run is not None and run[2] <= size and run[0](data, position) == run[1]:
+                position = run[2]
+                continue
+            start, longest = position, position + _LONGEST_RUN
+            while position <= last and position < longest:
+                outline, length = unpack(data, position)
+                if outline not in passable or length == _UNDEFINED:
+                    break
+                position += _MIN_HEADER + length
+            if position > size:
+                raise _Flaw(f"ends inside element {self.name(outline)}")
+            if position - start >= _SHORTEST_RUN:
+                self.note_run(data, start, position)
+            if position < longest:
+                break
+        return position
+
+    def note_run(self, data: Bytes, start: int, end: int) -> None:
+        """From *start* to *end* there are such elements, and no run that is known fitted."""
+        self._misses += 1
+        if start in self.runs and self._misses % _MISSES:
+            return
+        heads, layout, position = [], "", start
+        while position < end:
+            length = self.outline.unpack_from(data, position)[1]
+            heads.append(bytes(data[position : position + _MIN_HEADER]))
+            layout += f"{_MIN_HEADER}s{length}x"
+            position += _MIN_HEADER + length
+        if len(self.runs) >= _MOST_RUNS:
+            self.runs.clear()
+        self.runs[start] = Struct(layout).unpack_from, tuple(heads), end
+
     def name(self, outline: bytes) -> str:
-        """The tag, as the standard writes it."""
-        return "({:04X},{:04X})".format(*self.tag.unpack_from(outline))
+        """The tag, for people."""
+        group, element = self.tag.unpack_from(outline)
+        return _name(group << 16 | element)
 
     def other_header(self, data: Bytes, position: int, group: int, vr: bytes) -> tuple[bytes, int, int]:
         """VR, length and the position of the value, where the length is not the two bytes after the VR."""
@@ -246,6 +299,11 @@ class _Encoding:
 _EXPLICIT_LITTLE_ENCODING = _Encoding(explicit=True, order="<")
 _IMPLICIT_LITTLE_ENCODING = _Encoding(explicit=False, order="<")
 _EXPLICIT_BIG_ENCODING = _Encoding(explicit=True, order=">")
+
+
+def _name(tag: int) -> str:
+    """As the standard writes it."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def _walk_meta(data: Bytes, meta: dict[int, Bytes]) -> int:
@@ -280,27 +338,24 @@ def _walk_elements(data: Bytes, position: int, encoding: _Encoding, found: dict[
     Returns:
         The length of the pixel data: 0 without any, undefined where it is fragments or not in PixelData.
     """
-    # Every element of every instance passes here: for the usual one two comparisons and an addition.
-    unpack, passable = encoding.outline.unpack_from, encoding.passable
-    outline, pixel_length = b"", 0
-    last = len(data) - _MIN_HEADER
-    while position <= last:
+    unpack, passable, pixel_length = encoding.outline.unpack_from, encoding.passable, 0
+    while position <= len(data) - _MIN_HEADER:
         outline, length = unpack(data, position)
         if outline in passable and length != _UNDEFINED:
-            position += _MIN_HEADER + length
+            position = encoding.step_over(data, position)
             continue
         tag, vr, length, value = encoding.header(data, position)
         position = value + length
         if length == _UNDEFINED:
             position = _walk_undefined(data, value, vr, tag, encoding, limits)
+        elif position > len(data):
+            raise _Flaw(f"ends inside element {_name(tag)}")
         if tag in _PIXELS:
             pixel_length = length if tag == _PIXEL_DATA else _UNDEFINED
         elif tag in _WANTED:
             found[tag] = data[value:position]
         else:
             encoding.note(outline, vr)
-    if position > len(data):
-        raise _Flaw(f"ends inside element {encoding.name(outline)}")
     rest = data[position:]
     # NUL pads a file to a block size. One of it can be the first byte of a group, two cannot: none is 0000.
     if rest and (len(rest) == 1 or any(rest)):
@@ -326,7 +381,7 @@ def _walk_undefined(
         if passed is not None:
             passed(position)
         if item != _ITEM:
-            raise _Flaw(f"has no item where one belongs in ({tag >> 16:04X},{tag & 0xFFFF:04X})")
+            raise _Flaw(f"has no item where one belongs in {_name(tag)}")
         if length != _UNDEFINED:
             position = _end(data, value, length, "an item")
         elif fragments:
