@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import threading
 import time
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """The package's own fixtures, also where it is on the path and not installed."""
     config.pluginmanager.import_plugin("pytest_asyncrad69")
+    # A shell's background jobs ignore Ctrl-C, and so would the processes that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

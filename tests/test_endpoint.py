@@ -6,6 +6,7 @@ import inspect
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from asyncrad69 import (
     RequestFinished,
     RequestStarted,
     Retry,
+    RetryScheduled,
     SoapFault,
     Timeout,
     TLSError,
@@ -356,7 +358,7 @@ async def test_a_source_that_takes_no_packaging() -> None:
 
 @pytest.mark.anyio
 async def test_nothing_is_put_otherwise_once_nothing_is_asked() -> None:
-    """After stop_asking a refusal stays one."""
+    """After stop_asking: the source has not said what it would have answered, and nothing is entered for it."""
     with ScriptedSource(lambda _: Scripted(status="415 Unsupported Media Type")) as source:
 
         def stop(event: Event) -> None:
@@ -369,7 +371,65 @@ async def test_nothing_is_put_otherwise_once_nothing_is_asked() -> None:
         ):
             assert [each async for each in retrieval] == []
     assert len(source.requests) == 1
-    assert isinstance(retrieval.report.rows[0].error, HTTPStatusRefused)
+    assert [(row.state, row.error) for row in retrieval.report.rows] == [("missing", None)]
+
+
+@pytest.mark.anyio
+async def test_a_source_that_doubts_us_when_nothing_more_is_asked() -> None:
+    """That it wants a new token is not its last word, and no reason to end what is in flight."""
+    series = [InstanceReference("1.2.3", f"1.2.3.{n}", f"1.2.3.{n}.1", repository_unique_id="1.9") for n in (1, 2)]
+    doubted = threading.Event()
+
+    def script(asked: Asked) -> Scripted:
+        if asked.wanted[0] == series[0].sop_instance_uid:
+            return Scripted(status="401 Unauthorized")
+        doubted.wait(10)
+        return no(asked)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, RequestFinished) and event.error is not None:
+            retrieval.stop_asking()
+            doubted.set()
+
+    with ScriptedSource(script) as source:
+        async with (
+            AsyncRad69(source.url, auth=lambda: "token", on_failure="report", on_event=stop) as rad69,
+            rad69.retrieve(series) as retrieval,
+        ):
+            assert [each async for each in retrieval] == []
+    first, second = retrieval.report.rows
+    assert (first.state, first.error) == ("missing", None)
+    assert isinstance(second.error, XDSMissingDocumentError)
+
+
+@pytest.mark.anyio
+async def test_a_question_that_is_put_otherwise_waits_for_a_busy_source() -> None:
+    """While one is refused for its packaging, another hears that the source is busy: both wait."""
+    series = [InstanceReference("1.2.3", f"1.2.3.{n}", f"1.2.3.{n}.1", repository_unique_id="1.9") for n in (1, 2)]
+    busy = iter([Scripted(status="503 Busy", headers=("Retry-After: 1",))])
+    told, came = threading.Event(), []
+
+    def script(asked: Asked) -> Scripted:
+        came.append(time.monotonic())
+        if asked.wanted[0] == series[0].sop_instance_uid and (answer := next(busy, None)) is not None:
+            return answer
+        if asked.header("Content-Type").startswith("multipart/related"):
+            told.wait(10)
+            return Scripted(status="415 Unsupported Media Type")
+        return no(asked)
+
+    def note(event: Event) -> None:
+        if isinstance(event, RetryScheduled):
+            told.set()
+
+    with ScriptedSource(script) as source:
+        async with (
+            AsyncRad69(source.url, on_failure="report", on_event=note) as rad69,
+            rad69.retrieve(series) as retrieval,
+        ):
+            assert [each async for each in retrieval] == []
+    assert all(isinstance(row.error, XDSMissingDocumentError) for row in retrieval.report.rows)
+    assert came[2] - came[0] >= 0.9  # not a speed: what the source asked for
 
 
 @pytest.mark.anyio

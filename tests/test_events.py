@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
@@ -30,12 +31,13 @@ from asyncrad69 import (
     StorageError,
     XDSMissingDocumentError,
 )
+from asyncrad69._download import Download
 from asyncrad69.testing import SimulatedSource
 from replies import EBRS_STATUS, IHE_STATUS, answer, document, error, inline
 from source import Asked, Scripted, ScriptedSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from asyncrad69._options import RetrieveOptions
 
@@ -374,6 +376,36 @@ async def test_a_series_is_finished_when_its_files_are_written(source: Simulated
     failed = {each.series_instance_uid: each.failed for each in of(SeriesFinished, events)}
     assert failed[lost.reference.series_instance_uid] == 1
     assert sum(failed.values()) == 1
+
+
+async def test_a_series_that_is_written_is_finished_when_the_retrieve_ends(
+    source: SimulatedSource, a_series: tuple[InstanceReference, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends while the series is on its way to the disk, for an instance that the source does not have."""
+    failed = threading.Event()
+    store = Download.store
+
+    def slow(self: Download, instances: Sequence[Instance]) -> list[Path | StorageError]:
+        outcomes = store(self, instances)
+        assert failed.wait(10)
+        return outcomes
+
+    events: list[Event] = []
+
+    def note(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, InstanceFailed):
+            failed.set()
+
+    monkeypatch.setattr(Download, "store", slow)
+    async with AsyncRad69(source.url, on_event=note, on_failure="stop", concurrency=2) as rad69:
+        with pytest.raises(XDSMissingDocumentError):
+            await rad69.download([*a_series, UNKNOWN], tmp_path)
+    (finished,) = of(RetrieveFinished, events)
+    written = [row for row in finished.report.rows if row.path is not None]
+    told = {each.series_instance_uid: each.delivered for each in of(SeriesFinished, events)}
+    if len(written) == len(a_series):  # else the retrieve ended before all had come
+        assert told[a_series[0].series_instance_uid] == len(a_series)
 
 
 async def test_what_came_counts_when_the_retrieve_is_left(source: SimulatedSource) -> None:

@@ -235,6 +235,15 @@ async def test_an_event_hook_that_refuses_is_heard(library: Any) -> None:
     assert "HTTPStatusError" in str(error)
 
 
+async def test_a_client_that_is_instrumented(library: Any) -> None:
+    """What is put around its methods need not be a coroutine function."""
+    with ScriptedSource(no) as source:
+        async with library.AsyncClient() as lent:
+            send = lent.send
+            lent.send = send
+            assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
+
+
 @pytest.mark.parametrize("wrong", [httpx.Client, httpx2.Client, object], ids=["httpx", "httpx2", "neither"])
 def test_a_client_that_blocks_is_refused(wrong: type) -> None:
     """Said before anything is sent."""

@@ -207,6 +207,7 @@ class Asking:
                 instance = left.popleft()
                 if isinstance(outcome, Path):
                     self._ledger.written(instance.reference, str(outcome))
+                    self._ledger.handed_over(instance.reference)
                     written.append(instance)
                 elif isinstance(outcome, ExistingFileError):
                     self._ledger.withdraw(instance.reference, outcome)

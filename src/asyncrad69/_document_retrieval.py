@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from anyio import current_time, sleep, sleep_until
@@ -53,13 +52,13 @@ class _Batch:
         self._options = options
         self._services = services
         self._endpoint = endpoint
-        self._manner = Manner(endpoint, options.packaging, partial(turn_of, services.throttle))
+        self._manner = Manner(endpoint, options.packaging, self._turn)
         self._came: dict[DocumentReference, RetrievedDocument] = {}
 
     async def retrieve(self) -> dict[DocumentReference, RetrievedDocument]:
         patience, barren = Patience(self._options.retry, in_flight=1), 0
         while pending := self._pending():
-            await self._wait_for_turn()
+            await self._turn()
             error = await self._ask()
             left = self._pending()
             if error is None or not left:
@@ -76,13 +75,14 @@ class _Batch:
             await sleep(wait_s)
         return self._came
 
-    async def _wait_for_turn(self) -> None:
+    async def _turn(self) -> bool:
+        """Wait until a question may be put. Gives ``True``."""
         while True:
             await sleep_until(self._endpoint.gate.opens_at)
             await turn_of(self._services.throttle)
             # Else another answer has closed the gate for longer meanwhile.
             if self._endpoint.gate.opens_at <= current_time():
-                return
+                return True
 
     def _pending(self) -> tuple[DocumentReference, ...]:
         return tuple(each for each in self._asked.values() if each not in self._came)

@@ -210,6 +210,10 @@ class _Reading:
             )
 
 
+class NotAskedAgainError(Exception):
+    """A question that was to be put once more was not: nothing is asked any more. Its answer is still to come."""
+
+
 class Manner:
     """
     How a source wants to be asked: by whom, and in which packaging. It says so, and is asked once more.
@@ -237,19 +241,16 @@ class Manner:
 
         Raises:
             Rad69Error: What the last attempt ended with, or that there is no proof to be had.
+            NotAskedAgainError: There was no turn for another attempt.
         """
-        packaging = self.packaging
-        last: Rad69Error | None = None
+        packaging, asked = self.packaging, False
 
         async def attempt(proof: Proof) -> None:
-            nonlocal last
-            if last is not None and not await self._turn():
-                raise last
-            try:
-                await ask(Attempt(message_id=new_message_id(), packaging=packaging, proof=proof))
-            except Rad69Error as exc:
-                last = exc
-                raise
+            nonlocal asked
+            if asked and not await self._turn():
+                raise NotAskedAgainError
+            asked = True
+            await ask(Attempt(message_id=new_message_id(), packaging=packaging, proof=proof))
 
         try:
             await self._endpoint.identity.show(attempt)
@@ -260,8 +261,6 @@ class Manner:
                 raise
             packaging = other
             await self._endpoint.identity.show(attempt)
-        finally:
-            last = None  # its frames hold this one, and whatever the attempt had in its hands
         self.packaging = packaging
 
 

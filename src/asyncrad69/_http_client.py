@@ -51,7 +51,8 @@ def check_client(client: object) -> None:
     Raises:
         TypeError: It is none that requests can be awaited of.
     """
-    if not inspect.iscoroutinefunction(getattr(client, "send", None)):
+    known = isinstance(client, library_of(client).AsyncClient)  # whatever instrumentation has put around its methods
+    if not known and not inspect.iscoroutinefunction(getattr(client, "send", None)):
         raise TypeError(f"http_client is an httpx.AsyncClient; not a {type(client).__name__}")
 
 

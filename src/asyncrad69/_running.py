@@ -27,7 +27,7 @@ from anyio import (
 
 from ._errors import ConnectionFailed, Rad69Error, ServerBusy, StorageError, without_frames
 from ._events import RetrieveFinished, RetryScheduled
-from ._exchange import Manner
+from ._exchange import Manner, NotAskedAgainError
 from ._pace import Pace
 from ._patience import Patience
 from ._plan import Request, requests
@@ -144,7 +144,7 @@ class Running:
             endpoint: Place(
                 endpoint=endpoint,
                 references=tuple(references),
-                manner=Manner(endpoint, self._options.packaging, self._turn),
+                manner=Manner(endpoint, self._options.packaging, partial(self._turn, endpoint)),
                 patience=Patience(self._options.retry, in_flight=self._workers),
             )
             for endpoint, references in asked.items()
@@ -239,10 +239,13 @@ class Running:
                 await self._pause_until(goes_at)
             return False
 
-    async def _turn(self) -> bool:
-        """Wait for a turn of the throttle's, to put a question once more; whether anything is asked any more."""
+    async def _turn(self, endpoint: Endpoint) -> bool:
+        """Wait until a question may be put once more; whether anything is asked any more."""
         while not self._stopping.is_set():
-            if (goes_at := self._throttle.request_at(now := current_time())) <= now:
+            if self._admit is not None:
+                await self._admit()
+            goes_at = endpoint.gate.opens_at
+            if goes_at <= (now := current_time()) and (goes_at := self._throttle.request_at(now)) <= now:
                 return True
             await self._pause_until(goes_at)
         return False
@@ -257,7 +260,10 @@ class Running:
     async def _run(self, request: Request, place: Place) -> None:
         """One question, and what follows from its answer."""
         before = len(self._ledger.pending(request.references))
-        error = await self._answered(request, place)
+        try:
+            error = await self._answered(request, place)
+        except NotAskedAgainError:
+            return
         self._turns.total_tokens = self._pace.allowed
         # Its own: what other exchanges bring meanwhile says nothing about this one.
         progress = len(self._ledger.pending(request.references)) < before

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import anyio.lowlevel
 import httpcore
 
+from asyncrad69._threads import in_thread
+
 from ._body import HeadEnd
 from ._socket_options import KEEP_ALIVE
 
@@ -127,7 +129,8 @@ async def _addresses(host: str, port: int) -> list[str]:
     with suppress(ValueError):
         ip_address(host)
         return [host]  # the resolver would say the same, but in another thread and a millisecond later
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    resolve = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await in_thread(resolve, abandon_on_cancel=True)
     return [str(address[0]) for *_, address in found]
 
 
