@@ -240,7 +240,11 @@ async def test_a_client_that_is_instrumented(library: Any) -> None:
     with ScriptedSource(no) as source:
         async with library.AsyncClient() as lent:
             send = lent.send
-            lent.send = send
+
+            def wrapped(*args: Any, **options: Any) -> Any:
+                return send(*args, **options)
+
+            lent.send = wrapped
             assert isinstance(await failure(source.url, http_client=lent), XDSMissingDocumentError)
 
 
