@@ -17,7 +17,6 @@ from asyncrad69._errors import (
     RegistryError,
     ServerBusy,
     StorageError,
-    TransferTimeout,
     unwritable,
 )
 from asyncrad69._events import InstanceFailed, RetrieveFinished
@@ -279,9 +278,7 @@ def _brought_something(rows: tuple[Row, ...]) -> bool:
 
 
 def _is_away(error: Rad69Error | None) -> bool:
-    # A machine that is down, or a firewall, does not refuse a connection: it does not answer.
-    silent = isinstance(error, TransferTimeout) and error.phase == "connect"
-    return silent or isinstance(error, ConnectionFailed | ServerBusy)
+    return isinstance(error, ConnectionFailed | ServerBusy)
 
 
 def _is_final(error: Rad69Error | None) -> bool:
