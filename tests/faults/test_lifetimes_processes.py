@@ -23,11 +23,15 @@ from .wire import Study
 STUDY = Study.of(series=3, per_series=5)
 
 _CHILD = """
-import asyncio, os, signal, sys, threading
+import asyncio, os, signal, sys, threading, time
 from asyncrad69 import AsyncRad69, Rad69
 url, references = sys.argv[1], [tuple(uids.split("/")) for uids in sys.argv[2:]]
 
 def clean():
+    # anyio's worker threads are told to stop when the event loop ends, and stop a moment later.
+    deadline = time.monotonic() + 10
+    while threading.active_count() > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
     files = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
     sockets = [file for file in files if os.path.exists(file) and "socket" in os.readlink(file)]
     assert threading.active_count() == 1, threading.enumerate()
