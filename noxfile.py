@@ -69,12 +69,14 @@ PURE_ROOMS = [
         "_dataset",
         "_dicom",
         "_documents",
+        "_elements",
         "_errors",
         "_events",
         "_instance",
         "_kos",
         "_lazy",
         "_ledger",
+        "_likeness",
         "_limits",
         "_multipart",
         "_options",
@@ -91,6 +93,7 @@ PURE_ROOMS = [
         "_throttle",
         "_transfer_syntaxes",
         "_version",
+        "_walk",
         "audit",
     )
 ]
@@ -118,6 +121,7 @@ ROOM_TESTS = [
     "handover",
     "kos",
     "ledger",
+    "likeness",
     "multipart",
     "options",
     "pace",
@@ -130,6 +134,7 @@ ROOM_TESTS = [
     "security_header",
     "soap",
     "throttle",
+    "walk",
 ]
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import timeit
+from functools import cache
 from io import BytesIO
 from typing import Final
 
 from pydicom import dcmread
 
 from asyncrad69 import AS_STORED, InstanceReference
-from asyncrad69._dicom import examine
+from asyncrad69._likeness import Likeness
 from asyncrad69._limits import Limits
 from asyncrad69._multipart import MultipartDecoder
 from asyncrad69._soap_request import RetrieveImagingDocumentSet, mtom_body, new_message_id
+from asyncrad69._walk import examine
 
 from .cases import CT, KIB, SMALL
 from .report import markdown
@@ -35,7 +37,8 @@ def micro() -> dict[str, float]:
         / 1e6
         for size in _FEEDS
     }
-    figures["examine, 110 elements, us"] = 1e6 * _best_s(lambda: examine(data), 200)
+    figures["examine, 110 elements, alone, us"] = 1e6 * _best_s(lambda: examine(data), 200)
+    figures["examine, 110 elements, in a series, us"] = 1e6 * _best_s(_examined_series, 5) / _PARTS
     figures["dcmread, 110 elements and 512 KiB of pixels, us"] = 1e6 * _best_s(lambda: dcmread(BytesIO(data)), 100)
     figures["request for 1 instance, us"] = 1e6 * _best_s(lambda: _request(references[:1]), 100)
     figures["request for 2000 instances, us"] = 1e6 * _best_s(lambda: _request(references))
@@ -52,8 +55,21 @@ def _best_s(run: object, number: int = 1) -> float:
     return min(timeit.repeat(run, number=number, repeat=_REPEATS)) / number
 
 
+def _examined_series() -> None:
+    likeness = Likeness()
+    for data in _series():
+        examine(data, likeness=likeness)
+
+
+@cache
+def _series() -> list[bytes]:
+    return [CT.instance(uid) for uid in CT.uids[:_PARTS]]
+
+
 def _multipart_body() -> bytes:
-    parts = [part_head(b"application/dicom", uid.encode()) + CT.instance(uid) for uid in CT.uids[:_PARTS]]
+    parts = [
+        part_head(b"application/dicom", uid.encode()) + data for uid, data in zip(CT.uids, _series(), strict=False)
+    ]
     return b"".join(parts)[2:] + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 

@@ -209,13 +209,15 @@ async def _asyncrad69(job: Job, http_client: httpx.AsyncClient | None, *, parse:
 
 def _walk_s(workload: Workload) -> float:
     """What the walk through all instances takes, by some of them. Pixel data is stepped over: one frame will do."""
-    from asyncrad69._dicom import examine
+    from asyncrad69._likeness import Likeness
+    from asyncrad69._walk import examine
 
     some, seconds = replace(workload, count=min(workload.count, _WALKED), frames=1), 0.0
+    likeness = Likeness()
     for uid in some.uids:
         data = some.instance(uid)
         begin = time.process_time()
-        examine(data)
+        examine(data, likeness=likeness)
         seconds += time.process_time() - begin
     return seconds / some.count * workload.count
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from asyncrad69._dataset import DatasetReader
     from asyncrad69._dicom import Dataset
 
 pytestmark = pytest.mark.anyio
@@ -70,9 +71,9 @@ async def test_a_large_dataset_is_parsed_in_a_thread(source: SimulatedSource, mo
     """Others are parsed where the event loop is, which takes less time than a thread."""
     threads: list[int] = []
 
-    def watched(data: bytes, *, force: bool) -> Dataset:
+    def watched(data: bytes, reader: DatasetReader, *, force: bool) -> Dataset:
         threads.append(threading.get_ident())
-        return read_dataset(data, force=force)
+        return read_dataset(data, reader, force=force)
 
     monkeypatch.setattr(_instance, "read_dataset", watched)
     reference = source.references()[-1]

@@ -15,8 +15,8 @@ import pytest
 
 from asyncrad69 import AsyncRad69, StorageError
 from asyncrad69._content import Assembly, FileContent, MemoryBudget, MemoryContent, Share, Spool
-from asyncrad69._dicom import ForgetfulView
 from asyncrad69._limits import MIB
+from asyncrad69._walk import ForgetfulView
 from asyncrad69.testing import SimulatedSource
 
 if TYPE_CHECKING:

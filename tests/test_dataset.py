@@ -13,6 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -23,7 +24,9 @@ from pydicom.uid import (
 )
 
 from asyncrad69 import _dataset
-from asyncrad69._dataset import maybe_dataset
+from asyncrad69._dataset import DatasetReader
+from asyncrad69._likeness import Likeness
+from asyncrad69._walk import examine
 
 DATA = Path(pydicom.__file__).parent / "data"
 FILES = sorted(path for path in DATA.rglob("*") if path.is_file() and path.read_bytes()[128:132] == b"DICM")
@@ -62,11 +65,23 @@ def written(dataset: FileDataset) -> bytes:
     return file.getvalue()
 
 
-def check(data: bytes) -> bool:
-    """Compare the two readers; whether the quick one took the file."""
-    quick = maybe_dataset(data)
-    if quick is None:
-        return False
+def check(data: bytes, reader: DatasetReader | None = None) -> bool:
+    """Compare the two readers, ours also when it knows the file already; whether it took it."""
+    reader = reader or DatasetReader()
+    quick = reader.maybe(data)
+    if quick is not None:
+        compare(quick, data)
+    for _ in range(2):  # what is known begins with the second
+        examine(data, likeness=reader.likeness)
+        again = reader.maybe(data)
+        assert (again is None) == (quick is None)
+        if again is not None:
+            compare(again, data)
+    return quick is not None
+
+
+def compare(quick: FileDataset, data: bytes) -> None:
+    """With what pydicom makes of *data*, down to the last attribute."""
     slow = dcmread(BytesIO(data))
     slow.buffer = None
     with warnings.catch_warnings(action="ignore"):
@@ -78,7 +93,8 @@ def check(data: bytes) -> bool:
                 assert quick.get_item(tag) == element
         assert quick == slow
         assert written(quick) == written(slow)
-    return True
+        assert vars(quick).keys() == vars(slow).keys()
+        assert vars(quick.file_meta).keys() == vars(slow.file_meta).keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -133,7 +149,7 @@ def test_sequences_and_character_sets(transfer_syntax: UID, undefined: bool) -> 
     dataset.ReferencedStudySequence[0].is_undefined_length_sequence_item = undefined
     data = written(dataset)
     assert check(data)
-    quick = maybe_dataset(data)
+    quick = DatasetReader().maybe(data)
     assert quick is not None
     assert [str(each.PatientName) for each in quick.ReferencedStudySequence] == ["Buc^Jérôme", "王^小東"]
 
@@ -167,7 +183,7 @@ def test_encapsulated_pixel_data() -> None:
 )
 def test_the_unusual_is_left_to_pydicom(data: bytes) -> None:
     """Whatever takes a guess, a warning or another encoding."""
-    assert maybe_dataset(data) is None
+    assert DatasetReader().maybe(data) is None
 
 
 def test_private_transfer_syntaxes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +191,7 @@ def test_private_transfer_syntaxes(monkeypatch: pytest.MonkeyPatch) -> None:
     data = file(ExplicitVRLittleEndian).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0")
     assert check(data)
     monkeypatch.setattr("asyncrad69._dataset.PrivateTransferSyntaxes", [UID("1.2.840.113619.5.2")])
-    assert maybe_dataset(data) is None
+    assert DatasetReader().maybe(data) is None
 
 
 def test_implicit_where_explicit_was_said() -> None:
@@ -186,25 +202,89 @@ def test_implicit_where_explicit_was_said() -> None:
     heads = explicit[: -len(body[0])], implicit[: -len(body[1])]
     assert one in heads[0]
     assert other in heads[1]
-    assert maybe_dataset(heads[0] + body[1]) is None
-    assert maybe_dataset(heads[1] + body[0]) is None
-
-
-def test_tags_are_shared_and_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files may name any number of private tags; those that are kept for the next file have a bound."""
-    monkeypatch.setattr(_dataset, "_MOST_TAGS", 2)
-    tags = _dataset._Tags()
-    assert tags[0x00100010] is tags[0x00100010]
-    assert tags[0x00100020] == 0x00100020
-    assert tags[0x00110010] == 0x00110010
-    assert list(tags) == [0x00110010]
+    assert DatasetReader().maybe(heads[0] + body[1]) is None
+    assert DatasetReader().maybe(heads[1] + body[0]) is None
 
 
 def test_heads_are_shared_and_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may name any number of private tags; those that are kept for the next file have a bound."""
     monkeypatch.setattr(_dataset, "_MOST_TAGS", 2)
     heads = _dataset._Heads()
-    name, rows, pixels = b"\x10\0\x10\0PN", b"\x28\0\x10\0US", b"\xe0\x7f\x10\0OW"
+    name, rows, pixels = b"\x10\0\x10\0PN", b"\x28\0\x10\0", b"\xe0\x7f\x10\0OW"
     assert heads[name] == (0x00100010, "PN", True)
+    assert heads[rows] == (0x00280010, None, True)
     assert heads[rows] is heads[rows]
     assert heads[pixels] == (0x7FE00010, "OW", False)
     assert list(heads) == [pixels]
+
+
+# --- instances of a series
+
+
+def series(transfer_syntax: UID = ExplicitVRLittleEndian) -> list[bytes]:
+    """As scanners write them: most elements alike, some of other values, some of those of another length."""
+    return [
+        file(
+            transfer_syntax,
+            SpecificCharacterSet="ISO_IR 192",
+            SOPInstanceUID=f"1.2.3.{7 * number}",
+            PatientName="王^小東",
+            Manufacturer="M" * 20,
+            StudyDescription="S" * 30,
+            ReferencedStudySequence=[item(ReferencedSOPInstanceUID="1.2.3", PatientName="Buc^Jérôme")],
+            AcquisitionTime=f"1200{number % 60:02}",
+            InstanceNumber=str(number),
+            ImagePositionPatient=[1, 2, number / 8],
+            PatientComments="" if number % 5 else "C" * 40,
+            PixelData=bytes([number]) * 5000,
+            BitsAllocated=8,
+        )
+        for number in range(1, 130, 4)
+    ]
+
+
+@pytest.mark.parametrize("transfer_syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_what_instances_share_changes_nothing(transfer_syntax: UID) -> None:
+    """Each is what pydicom reads, also after others were decoded, changed and written."""
+    reader, instances = DatasetReader(), series(transfer_syntax)
+    for data in instances:
+        assert check(data, reader)
+    read = [reader.maybe(data) for data in instances]
+    for number, dataset in enumerate(read):
+        assert dataset is not None
+        dataset.PatientName = f"Other^{number}"
+        dataset.file_meta.ImplementationVersionName = f"V{number}"
+        dataset.private_block(0x0011, "us", create=True).add_new(1, "LO", "x")
+        del dataset.Manufacturer
+        dataset.ReferencedStudySequence[0].PatientName = "Changed"
+    for data in instances:
+        assert check(data, reader)
+
+
+def test_instances_share_what_they_have_in_common() -> None:
+    """The same object is in all Datasets, which spares the garbage collector's time; what differs is each one's own."""
+    reader, instances = DatasetReader(), series()
+    for data in instances:
+        examine(data, likeness=reader.likeness)
+    datasets = [reader.maybe(data) for data in instances[:2]]
+    first, second = (dict(dataset.items()) for dataset in datasets if dataset is not None)
+    assert first[Tag("Manufacturer")] is second[Tag("Manufacturer")]
+    assert first[Tag("SOPInstanceUID")] != second[Tag("SOPInstanceUID")]
+
+
+def test_shared_elements_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept for each position that a run was found at, up to a number."""
+    monkeypatch.setattr(_dataset, "_MOST_RUNS", 2)
+    reader = DatasetReader()
+    for size in range(2, 20, 2):
+        data = file(ExplicitVRLittleEndian, SOPInstanceUID="1" * size, Manufacturer="M" * 20, PatientID="1")
+        assert check(data, reader)
+        assert len(reader._shared) <= 2
+
+
+def test_an_unknown_vr_in_a_run_is_left_to_pydicom() -> None:
+    """The walk takes it, as pydicom does; the quick reader does not."""
+    data, likeness = SMALL + b"\x09\x00\x01\x00ZZ\x02\x00ab", Likeness()
+    for _ in range(2):
+        assert examine(data, likeness=likeness).flaw is None
+    assert DatasetReader(likeness).maybe(data) is None

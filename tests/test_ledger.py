@@ -28,10 +28,10 @@ from asyncrad69 import (
     XDSMissingDocumentError,
     XDSTooMuchError,
 )
-from asyncrad69._dicom import Facts
 from asyncrad69._ledger import Ledger
 from asyncrad69._patience import Patience
 from asyncrad69._plan import Request
+from asyncrad69._walk import Facts
 
 if TYPE_CHECKING:
     from asyncrad69._options import RetrieveOptions

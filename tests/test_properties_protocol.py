@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from asyncrad69 import Limits, Rad69Error
 from asyncrad69._content_encoding import content_decoder
-from asyncrad69._dicom import examine
 from asyncrad69._multipart import MultipartDecoder, Segment, content_type
+from asyncrad69._walk import examine
 from replies import IHE_STATUS, STACKS, Sent, Stack, Written, error, fault_12, read, simple
 
 if TYPE_CHECKING:

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from anyio import current_time
 
 from ._content import Assembly
+from ._dataset import DatasetReader
 from ._errors import ExistingFileError, InvalidInstanceError, Rad69Error, without_frames
 from ._events import InstanceVerified, RequestFinished, RequestStarted
 from ._examination import examined
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 #: Writes instances to files; gives each one's file, or why it has none, up to the first error that is fatal.
 Store: TypeAlias = Callable[[Sequence[Instance]], Awaitable[Sequence[Path | Rad69Error]]]
+
+# Of series; each holds some 20 KB, as long as the retrieve lives.
+_MOST_READERS: Final = 64
 
 
 class Asking:
@@ -69,6 +73,8 @@ class Asking:
         self._watcher = watcher
         self._spool = spool
         self._store = store
+        # By series, the one that was used last at the end.
+        self._readers: dict[str, DatasetReader] = {}
 
     async def ask(self, request: Request, endpoint: Endpoint, pace: Pace, attempt: Attempt) -> None:
         """
@@ -117,6 +123,7 @@ class Asking:
 
     async def _receive(self, request: Request, endpoint: Endpoint, attempt: Attempt, answer: Answer) -> None:
         assembly = Assembly(self._services.memory, self._spool)
+        reader = self._reader(request.references[0].series_instance_uid)
         question = RetrieveImagingDocumentSet(
             references=request.references,
             transfer_syntaxes=self._options.transfer_syntaxes,
@@ -129,7 +136,7 @@ class Asking:
                 question,
                 self._options,
                 attempt,
-                deliver=partial(self._deliver, hand_over),
+                deliver=partial(self._deliver, hand_over, reader),
                 answer=answer,
                 assembly=assembly,
                 throttle=self._services.throttle,
@@ -143,13 +150,21 @@ class Asking:
         finally:
             assembly.close()
 
+    def _reader(self, series_instance_uid: str) -> DatasetReader:
+        """The one that knows what the series' instances have in common, from request to request."""
+        reader = self._readers.pop(series_instance_uid, None) or DatasetReader()
+        while len(self._readers) >= _MOST_READERS:
+            del self._readers[next(iter(self._readers))]
+        self._readers[series_instance_uid] = reader
+        return reader
+
     # --- what comes
 
-    async def _deliver(self, hand_over: Take, document: Document) -> None:
+    async def _deliver(self, hand_over: Take, reader: DatasetReader, document: Document) -> None:
         with ExitStack() as unused:
             unused.callback(document.share.shrink)
             unused.callback(document.content.close)
-            instance = await self._identified(document)
+            instance = await self._identified(document, reader)
             if instance is None:
                 return
             unused.pop_all()
@@ -167,9 +182,9 @@ class Asking:
             document.share.shrink()
             self.put_back(instance)
 
-    async def _identified(self, document: Document) -> Instance | None:
+    async def _identified(self, document: Document, reader: DatasetReader) -> Instance | None:
         """The instance that a document is, entered as delivered; ``None`` if it is not to be."""
-        facts = await examined(document, self._options.limits)
+        facts = await examined(document, self._options.limits, reader.likeness)
         error = None
         try:
             reference = self._ledger.identify(document.document_unique_id, facts)
@@ -181,7 +196,7 @@ class Asking:
             return None
         content, syntax = document.content, facts.transfer_syntax_uid
         self._ledger.deliver(reference, facts, content.size_bytes, error)
-        return Instance(reference=reference, content=content, transfer_syntax_uid=syntax, error=error)
+        return Instance(reference=reference, content=content, transfer_syntax_uid=syntax, error=error, reader=reader)
 
     # --- where it goes
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from anyio import Event
 
-from ._dicom import ForgetfulView
 from ._errors import storage_errors
 from ._limits import MIB
 from ._threads import in_thread
+from ._walk import ForgetfulView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

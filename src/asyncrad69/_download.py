@@ -10,12 +10,12 @@ from threading import Condition, Lock
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from ._content import FileContent, Spool, mapped
-from ._dicom import Facts, examine
 from ._errors import ExistingFileError, StorageError, storage_errors, without_frames
 from ._files import PathTemplate, make_folder, publish
 from ._journal import Entry, Journal, Records
 from ._limits import MIB
 from ._options import one_of
+from ._walk import Facts, examine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

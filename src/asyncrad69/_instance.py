@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from ._dataset import DatasetReader
 from ._dicom import Dataset, read_dataset
 from ._limits import MIB
 
@@ -54,6 +55,7 @@ class Instance:
     content: Content = field(repr=False)
     transfer_syntax_uid: str
     error: InvalidInstanceError | None = None
+    reader: DatasetReader = field(default_factory=DatasetReader, repr=False, compare=False)
 
     @property
     def size_bytes(self) -> int:
@@ -81,4 +83,4 @@ class Instance:
         Raises:
             InvalidInstanceError: pydicom cannot read it.
         """
-        return read_dataset(self.data, force=self.error is not None)
+        return read_dataset(self.data, self.reader, force=self.error is not None)

@@ -28,9 +28,9 @@ from ._report import Report, Row, State
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
 
-    from ._dicom import Facts
     from ._options import Options
     from ._references import InstanceReference
+    from ._walk import Facts
 
 # A source that answers well and still leaves an instance out is asked once more; then it does not have it.
 _MAX_OMISSIONS = 2

@@ -17,7 +17,6 @@ from pydicom.uid import UID
 
 from asyncrad69._connection import Connection, ConnectionOptions
 from asyncrad69._content_encoding import content_decoder
-from asyncrad69._dicom import examine
 from asyncrad69._endpoint import Endpoint, Response
 from asyncrad69._errors import (
     ConnectionFailed,
@@ -37,6 +36,7 @@ from asyncrad69._soap import SOAP_MEDIA_TYPE, Manifest
 from asyncrad69._soap_request import ACCEPT, RetrieveImagingDocumentSet, mtom_body, simple_body
 from asyncrad69._throttle import Throttle
 from asyncrad69._transfer_syntaxes import AS_STORED
+from asyncrad69._walk import examine
 
 from ._layers import Findings, Probe
 
