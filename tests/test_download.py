@@ -266,6 +266,27 @@ def test_each_of_those_that_are_stored_together_has_its_own_outcome(source: Simu
     assert not unfinished(folder)
 
 
+def test_what_closing_tells_is_told_before_a_file_has_its_name(
+    source: SimulatedSource, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system in the network says only then that there is no room; and Windows renames no file that is open."""
+    close = os.close
+
+    def no_room(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    download = Download(folder, existing="overwrite", durability="none")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", no_room)
+        (outcome,) = download.store(instances(source, 1))
+    download.close()
+    assert isinstance(outcome, StorageError)
+    assert "Disk quota exceeded" in str(outcome)
+    assert not files(folder)
+    assert not unfinished(folder)
+
+
 def test_a_journal_that_cannot_be_written_is_the_error_of_the_next_file(source: SimulatedSource, folder: Path) -> None:
     """What has its name counts; what comes after it is not written before the journal is."""
     journals: list[FullJournal] = []

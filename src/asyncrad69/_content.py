@@ -72,7 +72,7 @@ class FileContent:
         with storage_errors(_TEMPORARY):
             self._descriptor, self.name = _new_file(spool.folder)
         self._position = Lock()
-        self._dispose = weakref.finalize(self, _dispose, os.getpid(), self._descriptor, self.name)
+        self._dispose = weakref.finalize(self, _dispose, os.getpid(), self.name, self._descriptor)
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append *pieces*. Blocks."""
@@ -104,6 +104,12 @@ class FileContent:
         with self._position:
             os.lseek(self._descriptor, start, os.SEEK_SET)
             return os.read(self._descriptor, size_bytes)
+
+    def seal(self) -> None:
+        """Nothing more is written or read: only the name is left. Windows renames no file that is open."""
+        if self._dispose.detach():
+            self._dispose = weakref.finalize(self, _dispose, os.getpid(), self.name)
+            os.close(self._descriptor)
 
     def close(self) -> None:
         """Give the file up. Does nothing the second time."""
@@ -299,8 +305,9 @@ def _write_all(descriptor: int, piece: bytes | memoryview) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _dispose(process: int, descriptor: int, name: str) -> None:
-    os.close(descriptor)
+def _dispose(process: int, name: str, *descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
     if os.getpid() == process:  # after a fork the name is the parent's
         with suppress(OSError):
             os.unlink(name)  # noqa: PTH108 - as above

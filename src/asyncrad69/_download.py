@@ -183,6 +183,7 @@ class Download:
             self._make_folder(path.parent)
             with self._file(instance) as content:
                 digest = self._sha256(instance.chunks(_HASHED_AT_ONCE))
+                content.seal()
                 publish(content.name, path, overwrite=self._existing == "overwrite")
             entry = self._entry(instance.reference, path, instance.size_bytes, digest)
         with self._lock:
