@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _BLOCK: Final = 256 * 1024
 _SOAP: Final = {"Content-Type": "application/soap+xml"}
 _TICK_S: Final = 0.005
-_WALKED: Final = 20
+_WALKED: Final = 240  # the first three, which the others are recognised by, take several times as long
 
 
 @dataclass(frozen=True, kw_only=True)

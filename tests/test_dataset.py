@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -280,6 +281,16 @@ def test_shared_elements_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None
         data = file(ExplicitVRLittleEndian, SOPInstanceUID="1" * size, Manufacturer="M" * 20, PatientID="1")
         assert check(data, reader)
         assert len(reader._shared) <= 2
+
+
+def test_a_reader_is_pickled_without_what_it_knows() -> None:
+    """An `Instance` that goes to another process takes nothing of other instances with it."""
+    reader = DatasetReader()
+    for data in series():
+        check(data, reader)
+    copied = pickle.loads(pickle.dumps(reader))
+    assert check(series()[0], copied)
+    assert b"M" * 20 not in pickle.dumps(reader)
 
 
 def test_an_unknown_vr_in_a_run_is_left_to_pydicom() -> None:

@@ -54,8 +54,8 @@ _PIXEL_DATA: Final = 0x7FE00010
 
 # The standard has some 5,000; private ones have no end.
 _MOST_TAGS: Final = 16 * 1024
-# Of runs at positions. A series has some dozens, at several each where values before them vary in length.
-_MOST_RUNS: Final = 1024
+# Of runs at positions. A series has some ten runs, each at several positions where values before them vary in length.
+_MOST_RUNS: Final = 128
 
 _EXPLICIT: Final = Struct("<6sH").unpack_from
 _IMPLICIT: Final = Struct("<4sL").unpack_from
@@ -112,6 +112,10 @@ class DatasetReader:
     def __init__(self, likeness: Likeness | None = None) -> None:
         self.likeness = likeness or Likeness()
         self._shared: _Shared = {}
+
+    def __reduce__(self) -> tuple[type[DatasetReader], tuple[()]]:
+        """An instance is copied and pickled without what is known of others."""
+        return DatasetReader, ()
 
     def maybe(self, data: bytes) -> FileDataset | None:
         """

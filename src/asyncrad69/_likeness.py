@@ -25,29 +25,31 @@ _MOST: Final = 256 * 1024
 
 class Run:
     """
-    Elements of a file that follow each other.
+    Elements that follow each other.
 
     Args:
         data: They, with what is around them.
-        marks: Where each of them is in *data*.
+        marks: Where each of them was in the file that they were learnt from.
+        start: Where *data* began there.
 
     Attributes:
         data: They.
+        marks: See above.
+        start: Where they began.
         found: The values that the walk looks for, by tag.
     """
 
     __slots__ = ("data", "found", "marks", "start")
 
-    def __init__(self, data: Bytes, marks: Sequence[Mark]) -> None:
+    def __init__(self, data: Bytes, marks: Sequence[Mark], start: int = 0) -> None:
         self.marks = marks
         self.start = marks[0][1]
-        self.data = data[self.start : marks[-1][2]]
+        self.data = data[self.start - start : marks[-1][2] - start]
         self.found = dict([mark[3] for mark in marks if mark[3]])
 
     def part(self, marks: Sequence[Mark]) -> Run:
         """The elements that *marks*, which are some of ours, tell."""
-        start = self.start
-        return Run(self.data, [(head, begin - start, end - start, wanted) for head, begin, end, wanted in marks])
+        return Run(self.data, marks, self.start)
 
 
 class Runs:
